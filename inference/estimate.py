@@ -1,0 +1,137 @@
+"""What every estimator gives: log p(x) per datum, with its error, its direction, its diagnostics and its cost.
+
+Axes: data, draws.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pyrogen.batch import Batch
+from pyrogen.errors import ConfigurationError
+from pyrogen.pair import Pair
+
+__all__ = ["Curve", "Draws", "Estimate", "Estimator", "Kind"]
+
+Kind = Literal["lower", "upper", "consistent", "exact"]
+KHAT_LIMIT = 0.7
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A bound against the number of particles, averaged over the data."""
+
+    particles: list[int]
+    bound: list[float]
+    """nats per datum."""
+    error: list[float]
+    """Monte Carlo standard error of `bound`, in nats."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws from the posterior of each datum, by sampling-importance-resampling."""
+
+    latents: Mapping[str, Tensor]
+    """By site: (draws, data, event...)."""
+    log_likelihood: Tensor
+    """``log p(x_i | z)`` at each draw: (draws, data), in nats."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate of log p(x) for each datum.
+
+    Attributes:
+        name: what estimated it, for instance ``IWAE(50)``.
+        kind: ``"lower"`` or ``"upper"``: a bound in expectation; ``"consistent"``: it converges to log p(x) as particles
+            grow; ``"exact"``: a closed form.
+        log_prob: (data,), in nats.
+        standard_error: (data,), the Monte Carlo standard error of `log_prob`, in nats.
+        evaluations: number of evaluations of the model, one for each particle of each datum.
+        seconds: wall time.
+        particles: particles drawn for each datum; 0 where none are.
+        khat: (data,), the Pareto tail index of the weights; above 0.7 no importance estimate can be trusted.
+            ``-inf`` where the weights are all equal, ``nan`` where there are too few to tell.
+        ess: (data,), the effective number of particles.
+        curve: the bound against the number of particles.
+        draws: posterior draws.
+    """
+
+    name: str
+    kind: Kind
+    log_prob: Tensor
+    standard_error: Tensor
+    evaluations: int
+    seconds: float
+    particles: int = 0
+    khat: Tensor | None = None
+    ess: Tensor | None = None
+    curve: Curve | None = None
+    draws: Draws | None = None
+
+    def interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
+        """Ends of the normal confidence interval of what is estimated, each (data,), in nats.
+
+        It covers Monte Carlo error alone: of a bound, it is an interval for the bound.
+
+        Raises:
+            ConfigurationError: `level` does not lie between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ConfigurationError(f"level must lie between 0 and 1, not {level}")
+        half = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)).item() * self.standard_error
+        return self.log_prob - half, self.log_prob + half
+
+    def warnings(self) -> list[str]:
+        """What makes this estimate less than trustworthy, in sentences; empty where nothing does."""
+        found = []
+        if not bool(torch.isfinite(self.log_prob).all()):
+            bad = (~torch.isfinite(self.log_prob)).nonzero()[:, 0]
+            found.append(f"log p(x) is not finite for {len(bad)} data, the first at index {int(bad[0])}")
+        if not bool(torch.isfinite(self.standard_error).all()):
+            found.append("some standard errors are not known: use more particles or draws")
+        if self.khat is not None:
+            share = (self.khat > KHAT_LIMIT).double().mean().item()
+            if share > 0:
+                found.append(
+                    f"k-hat is above {KHAT_LIMIT} for {share:.1%} of the data, for which no importance estimate can be trusted"
+                )
+            if bool(torch.isnan(self.khat).any()):
+                found.append("k-hat is not known for some data: at least 25 particles are needed")
+        return found
+
+
+class Estimator(ABC):
+    """A way to evaluate log p(x), or a bound on it.
+
+    To write one, give it a `name` and implement `estimate`.
+    """
+
+    name: str
+
+    @abstractmethod
+    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
+        """Estimate log p(x) for each datum of a batch.
+
+        Args:
+            pair: the pair; it is run in evaluation mode, without gradients.
+            batch: the data.
+            progress: show a progress bar.
+
+        Raises:
+            NotPerDatum: the pair has no evidence of each datum alone; the message names the site.
+        """
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def record(self) -> dict[str, Any]:
+        """How the estimator was set up, for saving."""
+        return {k: v for k, v in vars(self).items() if isinstance(v, str | int | float | bool | None)}

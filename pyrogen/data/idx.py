@@ -1,0 +1,102 @@
+"""IDX files, the format of MNIST: a header that says type and shape, then the numbers, plain or gzipped.
+
+Reference: Y. LeCun, C. Cortes, C. Burges (1998), "The MNIST database of handwritten digits",
+https://web.archive.org/web/2021/http://yann.lecun.com/exdb/mnist/
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigurationError, DataError
+from .files import existing_file, file_bytes
+from .rows import Array, Rows, Source, image_scale
+
+__all__ = ["read", "read_idx"]
+
+# The third byte of the header; numbers are stored with the highest byte first.
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read(location: str, *, labels: bool, seed: int) -> Source:
+    """Read `idx:IMAGES` or `idx:IMAGES,LABELS`.
+
+    Args:
+        location: the path of the values, and after a comma that of the labels.
+        labels: whether the labels' file is read.
+        seed: not used.
+
+    Returns:
+        All rows; they get split.
+
+    Raises:
+        ConfigurationError: if there are no or more than two paths.
+        DataError: for files that can't be read; see `read_idx`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "squares")
+        ...     _ = path.write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 85, 170, 255]))
+        ...     read(str(path), labels=False, seed=0).train.values.tolist()
+        [[[0, 85], [170, 255]]]
+    """
+    paths = location.split(",")
+    if len(paths) > 2 or not all(paths):
+        raise ConfigurationError(f"idx:{location}: write idx:FILE or idx:IMAGES,LABELS")
+    values = read_idx(paths[0])
+    found = read_idx(paths[1]) if labels and len(paths) == 2 else None
+    name = Path(paths[0]).name.removesuffix(".gz")
+    description = f"The IDX file {paths[0]}, an array of shape {values.shape}."
+    return Source(name, description, Rows(paths[0], values, found), scale=image_scale(values))
+
+
+def read_idx(location: str | Path) -> Array:
+    """The array in an IDX file.
+
+    Args:
+        location: the path; the file may be gzipped, whatever its name.
+
+    Returns:
+        The array, in its own type and shape, in the machine's byte order.
+
+    Raises:
+        DataError: if the file is missing, empty, damaged, not IDX, or shorter or longer than its header says.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "three")
+        ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
+        ...     read_idx(path)
+        array([7, 8, 9], dtype=uint8)
+    """
+    path = existing_file(location)
+    raw = file_bytes(path)
+    if len(raw) < 4:
+        raise DataError(f"{path}: {len(raw)} bytes are too few for the header of an IDX file: fetch it again")
+    if raw[:2] != b"\0\0" or raw[2] not in _TYPES:
+        raise DataError(
+            f"{path}: not an IDX file: its magic number is 0x{raw[:4].hex()}, but 0x0000 followed by a type "
+            f"({', '.join(f'0x{code:02x}' for code in _TYPES)}) was expected: check that it is the right file"
+        )
+    axes = raw[3]
+    start = 4 + 4 * axes
+    if len(raw) < start:
+        raise DataError(f"{path}: the file ends within its header, at byte {len(raw)} of {start}: fetch it again")
+    shape = struct.unpack(f">{axes}I", raw[4:start])
+    stored = np.dtype(_TYPES[raw[2]])
+    expected = start + math.prod(shape) * stored.itemsize
+    if len(raw) < expected:
+        raise DataError(
+            f"{path}: the file ends too early, at byte {len(raw)} of {expected} for shape {shape}: fetch it again"
+        )
+    if len(raw) > expected:
+        raise DataError(
+            f"{path}: {len(raw) - expected} bytes too many for shape {shape}: the header is damaged; fetch it again"
+        )
+    return np.frombuffer(raw, dtype=stored, offset=start).reshape(shape).astype(stored.newbyteorder("="))

@@ -1,0 +1,107 @@
+"""A folder of PNG or JPEG images, all of one size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigurationError, DataError
+from .files import existing_folder
+from .rows import Array, Rows, Source, image_scale
+
+__all__ = ["read"]
+
+# Axes: data (rows, N), channels (1 or 3), height, width.
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+# What Pillow calls the kinds of pixels, and what they are read as; an alpha channel isn't silently dropped.
+_MODES = {
+    "1": "L",
+    "L": "L",
+    "I;16": "I;16",
+    "I;16B": "I;16",
+    "P": "RGB",
+    "RGB": "RGB",
+    "CMYK": "RGB",
+    "YCbCr": "RGB",
+}
+
+
+def read(location: str, *, labels: bool, seed: int) -> Source:
+    """Read `images:DIRECTORY`: images in the folder itself, or in subfolders, which are classes.
+
+    Args:
+        location: the folder.
+        labels: not used; the labels are there if there are subfolders, numbered in sorted order.
+        seed: not used.
+
+    Returns:
+        All rows, (data, channels, height, width), in the order of their paths; they get split.
+
+    Raises:
+        ConfigurationError: if no folder is named.
+        DataError: if the folder is missing or has no images, or both images and classes, and for an image
+            that is damaged, transparent, or of another size or kind than the first.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (5, 4)).save(f"{folder}/one.png")
+        ...     read(folder, labels=False, seed=0).train.values.shape
+        (1, 1, 4, 5)
+    """
+    if not location:
+        raise ConfigurationError("images needs a folder: write images:DIRECTORY")
+    folder = existing_folder(location)
+    here, classes = (
+        _images(folder),
+        sorted(path for path in folder.iterdir() if path.is_dir() and _images(path)),
+    )
+    if here and classes:
+        raise DataError(
+            f"{folder}: images both in the folder and in its subfolder {classes[0].name}: keep either, "
+            "subfolders are classes"
+        )
+    paths = here or [path for each in classes for path in _images(each)]
+    if not paths:
+        raise DataError(f"{folder}: no images, here or in subfolders: files end in {', '.join(_SUFFIXES)}")
+    marks = None if here else np.array([classes.index(path.parent) for path in paths], dtype=np.int64)
+    values = _stack(paths)
+    description = f"Images from {folder}, {len(paths)} of shape {values.shape[1:]}."
+    return Source(folder.resolve().name, description, Rows(str(folder), values, marks), scale=image_scale(values))
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
+
+
+def _stack(paths: list[Path]) -> Array:
+    first = _pixels(paths[0])
+    values = np.empty((len(paths), *first.shape), dtype=first.dtype)
+    for row, path in enumerate(paths):
+        pixels = _pixels(path)
+        if pixels.shape != first.shape or pixels.dtype != first.dtype:
+            raise DataError(
+                f"{path}: an image of shape {pixels.shape} and type {pixels.dtype}, but {paths[0]} has shape "
+                f"{first.shape} and type {first.dtype}: bring all to one size and kind"
+            )
+        values[row] = pixels
+    return values
+
+
+def _pixels(path: Path) -> Array:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode not in _MODES or "transparency" in image.info:
+                raise DataError(f"{path}: pixels of kind {image.mode}, or transparent: save it as grey or RGB")
+            pixels = np.asarray(image.convert(_MODES[image.mode]))
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
+        raise DataError(f"{path}: not an image, or a damaged one ({error}): save it again or take it out") from error
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # (channels, height, width)

@@ -1,0 +1,135 @@
+"""Arrays that NumPy saved. Nothing is unpickled: loading a file never runs code from it."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from .files import existing_file
+from .rows import Array, Rows, Source, image_scale
+
+__all__ = ["read_npy", "read_npz"]
+
+_TRAIN = ("x", "train", "x_train")
+_TEST = ("test", "x_test")
+_TRAIN_LABELS = ("y", "labels", "y_train", "train_labels")
+_TEST_LABELS = ("y_test", "test_labels")
+
+
+def read_npy(location: str, *, labels: bool, seed: int) -> Source:
+    """Read one array.
+
+    Args:
+        location: the path.
+        labels: not used; the file has none.
+        seed: not used.
+
+    Returns:
+        All rows; they get split.
+
+    Raises:
+        DataError: if the file is missing, empty, damaged, or holds objects.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.save(Path(folder, "rows.npy"), np.zeros((3, 2)))
+        ...     read_npy(f"{folder}/rows.npy", labels=False, seed=0).train.values.shape
+        (3, 2)
+    """
+    path = existing_file(location)
+    try:
+        with path.open("rb") as file:
+            values = np.lib.format.read_array(file, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    description = f"The array in {path}, of shape {values.shape}."
+    return Source(path.stem, description, Rows(str(path), values), scale=image_scale(values))
+
+
+def read_npz(location: str, *, labels: bool, seed: int) -> Source:
+    """Read several arrays by their names.
+
+    Training rows are called `x`, `train` or `x_train`, or have any name if there is nothing else but labels;
+    test rows `test` or `x_test`; labels `y`, `labels`, `y_train` or `train_labels`, those of test rows
+    `y_test` or `test_labels`.
+
+    Args:
+        location: the path.
+        labels: whether labels are read.
+        seed: not used.
+
+    Returns:
+        The rows, and the test rows if there are any; otherwise they get split.
+
+    Raises:
+        DataError: if the file is missing, empty, damaged, or holds objects, or if no array is clearly the
+            rows.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(Path(folder, "rows.npz"), train=np.zeros((3, 2)), test=np.ones((1, 2)))
+        ...     read_npz(f"{folder}/rows.npz", labels=False, seed=0).test.values.tolist()
+        [[1.0, 1.0]]
+    """
+    path = existing_file(location)
+    try:
+        with zipfile.ZipFile(path) as file:
+            arrays = _Arrays(path, file)
+            names = arrays.names
+            train = _one(path, names, _TRAIN) or _only(path, names)
+            test = _one(path, names, _TEST)
+            values = arrays.read(train)
+            rows = Rows(f"{path}[{train}]", values, arrays.read_optional(_one(path, names, _TRAIN_LABELS), labels))
+            held_out = None
+            if test is not None:
+                marks = arrays.read_optional(_one(path, names, _TEST_LABELS), labels)
+                held_out = Rows(f"{path}[{test}]", arrays.read(test), marks)
+    except (zipfile.BadZipFile, zlib.error, OSError) as error:
+        raise DataError(f"{path}: not an .npz file, or a damaged one ({error}): write it again") from error
+    description = f"The arrays in {path}, of shape {values.shape}."
+    return Source(path.stem, description, rows, held_out, scale=image_scale(values))
+
+
+class _Arrays:
+    """The arrays of an open .npz file, by name."""
+
+    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+        self.path = path
+        self.file = file
+        self.names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
+
+    def read(self, name: str) -> Array:
+        try:
+            with self.file.open(f"{name}.npy") as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+        except (EOFError, ValueError) as error:
+            raise _unreadable(f"{self.path}[{name}]", error) from error
+
+    def read_optional(self, name: str | None, wanted: bool) -> Array | None:
+        return self.read(name) if wanted and name is not None else None
+
+
+def _one(path: Path, names: list[str], known: tuple[str, ...]) -> str | None:
+    found = [name for name in known if name in names]
+    if len(found) > 1:
+        raise DataError(f"{path}: the arrays {found} mean the same: keep one of them")
+    return found[0] if found else None
+
+
+def _only(path: Path, names: list[str]) -> str:
+    rest = [name for name in names if name not in _TEST + _TRAIN_LABELS + _TEST_LABELS]
+    if len(rest) != 1:
+        raise DataError(f"{path}: no array is called {', '.join(_TRAIN)}: its arrays are {names}; rename the rows' one")
+    return rest[0]
+
+
+def _unreadable(where: object, error: Exception) -> DataError:
+    if "allow_pickle" in str(error):
+        return DataError(f"{where}: an array of Python objects isn't loaded: save numbers, in rows of one length")
+    return DataError(f"{where}: not a NumPy array, or a damaged one ({error}): write it again")

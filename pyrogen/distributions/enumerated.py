@@ -1,0 +1,103 @@
+"""A distribution over a finite list of vectors, such as the exact posterior of a discrete latent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyrogen.errors import ConfigurationError
+
+__all__ = ["Enumerated"]
+
+# Named axes: states, event.
+
+
+class Enumerated(TorchDistribution):
+    r"""A probability for each vector of a list.
+
+    .. math::
+        P(z = s_i) = e^{l_i} \Big/ \sum_j e^{l_j}.
+
+    Args:
+        states: the vectors :math:`s`, each once, shape (states, event).
+        logits: unnormalized log probabilities :math:`l`, shape (..., states).
+
+    Raises:
+        ConfigurationError: the shapes do not fit.
+
+    Example:
+        >>> states = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> Enumerated(states, torch.zeros(3)).mean
+        tensor([0.3333, 0.6667])
+    """
+
+    arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012 - as torch has it
+
+    def __init__(self, states: Tensor, logits: Tensor, validate_args: bool | None = None) -> None:
+        if states.dim() != 2 or logits.dim() < 1 or logits.shape[-1] != states.shape[0]:
+            raise ConfigurationError(
+                "states must have shape (states, event) and logits (..., states), not "
+                f"{tuple(states.shape)} and {tuple(logits.shape)}"
+            )
+        self.states = states
+        self.logits = logits - logits.logsumexp(-1, keepdim=True)
+        super().__init__(logits.shape[:-1], states.shape[1:], validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=True, event_dim=1)
+    def support(self) -> constraints.Constraint:
+        """The listed vectors."""
+        return _OneOf(self.states)
+
+    @property
+    def probs(self) -> Tensor:
+        """The probability of each state, shape (..., states)."""
+        return self.logits.exp()
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Enumerated:
+        """See `torch.distributions.Distribution.expand`."""
+        new: Enumerated = self._get_checked_instance(Enumerated, _instance)  # type: ignore[no-untyped-call]
+        batch_shape = torch.Size(batch_shape)
+        new.states = self.states
+        new.logits = self.logits.expand(*batch_shape, -1)
+        super(Enumerated, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log probability, in nats; minus infinity for a vector that is not listed."""
+        if self._validate_args:
+            self._validate_sample(value)
+        match = _matches(value, self.states)  # (..., states)
+        return torch.where(match, self.logits, -torch.inf).logsumexp(-1)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008 - an immutable, as torch has it
+        """See `torch.distributions.Distribution.sample`."""
+        indices = torch.distributions.Categorical(logits=self.logits, validate_args=False)
+        index: Tensor = indices.sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]
+        return self.states[index]  # (..., event)
+
+    @property
+    def mean(self) -> Tensor:
+        """See `torch.distributions.Distribution.mean`."""
+        return self.probs @ self.states.to(self.logits.dtype)
+
+
+class _OneOf(constraints.Constraint):
+    is_discrete = True
+    event_dim = 1
+
+    def __init__(self, states: Tensor) -> None:
+        self.states = states
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        return _matches(value, self.states).any(-1)
+
+
+def _matches(value: Tensor, states: Tensor) -> Tensor:
+    return (value.unsqueeze(-2) == states).all(-1)  # (..., states)

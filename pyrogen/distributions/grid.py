@@ -1,0 +1,64 @@
+"""The grid of pixel values: ``{0, 1/(bins-1), ..., 1}``, as a support and as indices."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyrogen.errors import ConfigurationError
+
+__all__ = ["UnitGrid", "bins_of_grid", "grid_index"]
+
+
+class UnitGrid(constraints.Constraint):
+    """The support of values on ``{0, 1/(bins-1), ..., 1}``, to within the rounding of their dtype.
+
+    The values of 8-bit pixels divided by 255 lie on the grid of 256 bins; those of binary pixels on that of
+    2.
+
+    Args:
+        bins: number of points of the grid, at least 2.
+
+    Example:
+        >>> UnitGrid(3).check(torch.tensor([0.0, 0.25, 0.5, 1.0, 1.5]))
+        tensor([ True, False,  True,  True, False])
+    """
+
+    is_discrete = True
+    event_dim = 0
+
+    def __init__(self, bins: int) -> None:
+        self.bins = bins
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        """Whether each value lies on the grid."""
+        last = self.bins - 1
+        # A grid point is off by up to half a unit in the last place; a dtype too coarse to tell one bin
+        # from the next (bfloat16 with 256 bins) is not excused.
+        tolerance = min(0.25, 1e-3 + torch.finfo(value.dtype).eps * last) if value.is_floating_point() else 0.0
+        index = value * last
+        return ((index - index.round()).abs() <= tolerance) & (value >= 0) & (value <= 1)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(bins={self.bins})"
+
+
+def grid_index(value: Tensor, bins: int) -> Tensor:
+    """The index ``0, ..., bins - 1`` of the grid point next to each value, in the dtype of the value.
+
+    Whole numbers in place of the values spare every formula on the grid the rounding of ``i / (bins - 1)``.
+    """
+    return (value * (bins - 1)).round().clamp(0, bins - 1)
+
+
+def bins_of_grid(bins: int) -> int:
+    """A number of bins that a grid may have.
+
+    Raises:
+        ConfigurationError: it is less than 2 or not an integer.
+    """
+    if not isinstance(bins, int) or isinstance(bins, bool) or bins < 2:
+        raise ConfigurationError(f"bins must be an integer of at least 2, not {bins!r}")
+    return bins

@@ -1,0 +1,106 @@
+"""The categorical distribution on the grid of pixel values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyrogen.errors import ConfigurationError
+
+from .grid import UnitGrid, bins_of_grid, grid_index
+
+__all__ = ["GridCategorical"]
+
+
+class GridCategorical(TorchDistribution):
+    r"""A free probability for each value of a grid, as a pixel of PixelRNN has it.
+
+    On the grid :math:`x_i = i/(B-1)`, :math:`i = 0, \dots, B-1`,
+
+    .. math::
+        P(x_i) = e^{l_i} \Big/ \sum_j e^{l_j}.
+
+    It is `pyro.distributions.Categorical` with values scaled to [0, 1], so that it fits the same data as
+    every other likelihood of pixels.
+
+    Reference:
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
+        https://arxiv.org/abs/1601.06759.
+
+    Args:
+        logits: unnormalized log probabilities :math:`l`, shape (..., bins), at least 2 bins.
+
+    Raises:
+        ConfigurationError: there are fewer than 2 bins.
+
+    Example:
+        >>> pixel = GridCategorical(torch.tensor([0.0, 0.0, 0.7]))
+        >>> pixel.log_prob(torch.tensor([0.0, 0.5, 1.0])).exp()
+        tensor([0.2491, 0.2491, 0.5017])
+    """
+
+    arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012 - as torch has it
+    has_enumerate_support = True
+
+    def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
+        if logits.dim() < 1:
+            raise ConfigurationError("logits must have shape (..., bins), not that of a scalar")
+        self.bins = bins_of_grid(logits.shape[-1])
+        self.logits = logits
+        super().__init__(logits.shape[:-1], validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self) -> UnitGrid:
+        """The grid."""
+        return UnitGrid(self.bins)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> GridCategorical:
+        """See `torch.distributions.Distribution.expand`."""
+        new: GridCategorical = self._get_checked_instance(GridCategorical, _instance)  # type: ignore[no-untyped-call]
+        batch_shape = torch.Size(batch_shape)
+        new.bins = self.bins
+        new.logits = self.logits.expand(*batch_shape, self.bins)
+        super(GridCategorical, new).__init__(batch_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log probability, in nats, of the grid point next to each value."""
+        if self._validate_args:
+            self._validate_sample(value)
+        index = grid_index(value, self.bins).long()
+        shape = torch.broadcast_shapes(index.shape, self.batch_shape)  # type: ignore[no-untyped-call]
+        logits = self.logits.expand(*shape, self.bins)
+        chosen = logits.gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)  # (..., )
+        return chosen - self.logits.logsumexp(-1)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008 - an immutable, as torch has it
+        """See `torch.distributions.Distribution.sample`."""
+        indices = torch.distributions.Categorical(logits=self.logits, validate_args=False)
+        index: Tensor = indices.sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]
+        return index.to(self.logits.dtype) / (self.bins - 1)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All values of the grid, leftmost; see `torch.distributions.Distribution.enumerate_support`."""
+        values = self._grid().reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
+        return values.expand(-1, *self.batch_shape) if expand else values
+
+    @property
+    def mean(self) -> Tensor:
+        """See `torch.distributions.Distribution.mean`."""
+        return self.logits.softmax(-1) @ self._grid()
+
+    @property
+    def variance(self) -> Tensor:
+        """See `torch.distributions.Distribution.variance`."""
+        deviation = self._grid() - self.mean.unsqueeze(-1)  # (..., bins)
+        return (self.logits.softmax(-1) * deviation.square()).sum(-1)
+
+    def _grid(self) -> Tensor:
+        index = torch.arange(self.bins, dtype=self.logits.dtype, device=self.logits.device)
+        return index / (self.bins - 1)

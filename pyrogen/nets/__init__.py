@@ -1,0 +1,24 @@
+"""Plain torch networks: encoders and decoders. They know no Pyro.
+
+Every network maps ``(..., features in)`` to ``(..., features out)`` and keeps the leading dimensions, of
+which there may be any number: a batch of data has one, a batch for several particles two.
+"""
+
+from __future__ import annotations
+
+from .activations import ACTIVATIONS, Activation, make_activation
+from .convolutional import ConvDecoder, ConvEncoder
+from .mlp import MLP
+from .sizes import image_shape, positive_size, positive_sizes
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "Activation",
+    "ConvDecoder",
+    "ConvEncoder",
+    "image_shape",
+    "make_activation",
+    "positive_size",
+    "positive_sizes",
+]

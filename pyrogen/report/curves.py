@@ -1,0 +1,176 @@
+"""Pictures of estimates that move: during training, and with the number of particles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyrogen.errors import DataError
+
+from .records import Array, check_record, column
+from .style import BLUE, GREY, VERMILION, Look, canvas, caption, label, legend, looks, styled
+from .wording import failings, measured
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["bounds", "training"]
+
+_MARKERS = {"lower": "^", "upper": "v", "consistent": "o", "exact": "D"}
+_FEW = 40  # so many points are told apart as markers
+
+
+@styled
+def training(history: Mapping[str, Array]) -> Figure:
+    """Draws the training loss and the validation bound against the step.
+
+    The validation bound is drawn as its negative, so that both fall as the model gets better. Where `beta`,
+    the weight of the Kullback-Leibler term, changed during training, it is drawn below: the loss of an early
+    step is then not yet the negative bound.
+
+    Args:
+        history: what `load_history` returns: `step`, `loss`, `validation`, `beta`, each of shape `(rows,)`;
+            loss and validation in nats per datum.
+
+    Returns:
+        The figure.
+
+    Raises:
+        DataError: if there is no row to draw.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    step, loss, validation, beta = (np.asarray(history[key]) for key in ("step", "loss", "validation", "beta"))
+    if not len(step):
+        raise DataError("the history has no rows to draw: train for at least one logging interval")
+    known = np.isfinite(beta)
+    annealed = bool(known.any()) and float(np.ptp(beta[known])) > 0
+
+    figure = canvas(7.5, 4.4 if annealed else 3.6)
+    ratios = {"height_ratios": [4, 1]} if annealed else {}
+    panels = figure.subplots(1 + annealed, 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
+    axes = panels[0]
+    marker = "o" if len(step) <= _FEW else ""
+    handles = axes.plot(step, np.where(np.isfinite(loss), loss, np.nan), color=BLUE, marker=marker, ms=3)
+    handles[0].set_label("training loss")
+    seen = np.isfinite(validation)
+    if seen.any():
+        line = axes.plot(step[seen], -validation[seen], color=VERMILION, marker="s", ms=3.5)
+        line[0].set_label("validation (negative bound)")
+        best = int(np.argmax(np.where(seen, validation, -np.inf)))
+        ring = axes.plot(step[best], -validation[best], "o", mfc="none", mec=VERMILION, ms=11)
+        ring[0].set_label(f"best: {-validation[best]:.2f} at step {step[best]:,.0f}")
+        handles += line + ring
+    if not np.isfinite(loss).all():
+        bad = step[~np.isfinite(loss)]
+        crosses = axes.plot(bad, np.zeros(len(bad)), "x", color=GREY, transform=axes.get_xaxis_transform(), clip_on=False)
+        crosses[0].set_label(f"loss not finite ({len(bad)})")
+        handles += crosses
+    _hide_the_first_fall(axes, loss, -validation)
+    axes.set_ylabel("nats per datum (lower is better)")
+    if annealed:
+        panels[1].plot(step, beta, color=GREY)
+        panels[1].set_ylabel("beta")
+        panels[1].margins(y=0.15)
+    panels[-1].set_xlabel("training step")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    panels[-1].xaxis.set_major_formatter("{x:,.0f}")
+    caption(axes, "Training")
+    legend(figure, handles)
+    return figure
+
+
+@styled
+def bounds(record: Mapping[str, Any]) -> Figure:
+    """Draws each bound against its number of particles, and the other estimates as horizontal bands.
+
+    Args:
+        record: what `load_record` returns; the `curve` of an estimate holds `particles`, `bound` and `error`,
+            the last two in nats per datum.
+
+    Returns:
+        The figure; bars and bands reach one Monte Carlo standard error to either side.
+
+    Raises:
+        DataError: if no estimate has a curve, or the record is damaged.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    check_record(record)
+    curves: list[tuple[Mapping[str, Any], Look, Array, Array, Array]] = []
+    bands: list[tuple[Mapping[str, Any], Look, float, float]] = []
+    estimates = record.get("estimates") or [{}] * len(record["rows"])
+    for row, estimate, look in zip(record["rows"], estimates, looks(record["rows"]), strict=True):
+        curve = estimate.get("curve")
+        if curve is not None and len(curve["particles"]):
+            particles, bound, error = (column(curve[key]) for key in ("particles", "bound", "error"))
+            curves.append((row, look, particles, bound, np.abs(error)))
+        elif row["nats"] is not None and math.isfinite(row["nats"]):
+            error_of_mean = row.get("error")
+            known = error_of_mean is not None and math.isfinite(error_of_mean)
+            bands.append((row, look, float(row["nats"]), abs(float(error_of_mean)) if known else 0.0))
+    if not curves:
+        raise DataError("no estimate has a curve over the number of particles: evaluate one at several numbers")
+
+    figure = canvas(7.5, 3.8)
+    axes = figure.subplots()
+    handles: list[Any] = []
+    for row, look, particles, bound, error in curves:
+        line: dict[str, Any] = {"color": look.color, "ls": look.dash, "marker": _MARKERS[row["kind"]]}
+        axes.errorbar(particles, bound, yerr=error, elinewidth=1.2, **line)
+        handles.append(Line2D([], [], label=_named(row), **line))
+    low, high = axes.get_ylim()
+    room = max(high - low, 1e-9)
+    for row, look, value, width in bands:
+        words = f"{_named(row)}: {measured(value, row.get('error')).replace('-', '−')}"
+        line = {"color": look.color, "ls": look.dash, "lw": 1.2}
+        # One loose bound far away would press all curves into a single line: it is named, not drawn.
+        if low - 1.5 * room <= value <= high + 1.5 * room:
+            axes.axhspan(value - width, value + width, color=look.color, alpha=0.22, lw=0)
+            axes.axhline(value, **line)
+        else:
+            words += ", above the picture" if value > high else ", below the picture"
+        handles.append(Line2D([], [], label=words, **line))
+    axes.set_xscale("log")
+    ticks = sorted({float(count) for _, _, particles, _, _ in curves for count in particles})
+    if len(ticks) <= 12:
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("number of particles (logarithmic)")
+    axes.set_ylabel("nats per datum (higher is better)")
+    caption(axes, "Bounds against the number of particles")
+    legend(figure, handles, columns=2)
+    return figure
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"{label(row['name'])} ({row['kind']})" + (" !" if failings(row) else "")
+
+
+def _hide_the_first_fall(axes: Axes, *series: Array) -> None:
+    """Cuts off the steep first fall of a loss, and says so, where it would flatten all that follows."""
+    first = max(1, len(series[0]) // 10)
+    later = np.concatenate([values[first:] for values in series])
+    everything = np.concatenate(series)
+    later, everything = later[np.isfinite(later)], everything[np.isfinite(everything)]
+    if len(later) < 10:
+        return
+    low, high = float(everything.min()), float(later.max())
+    room = high - low
+    if room > 0 and everything.max() > high + room:
+        axes.set_ylim(low - 0.08 * room, high + 0.12 * room)
+        axes.annotate(
+            f"first steps above, up to {everything.max():,.0f}",
+            (0.99, 0.97),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            color=GREY,
+            fontsize=9,
+        )

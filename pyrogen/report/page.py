@@ -1,0 +1,132 @@
+"""One self-contained web page about a run: everything inlined, nothing fetched, readable without a network.
+
+The page is filled from `report.html`, which lies beside this file; strings that come from a run's files are
+escaped by the template, and a content security policy forbids the page to load or run anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrogen.errors import DataError
+
+from .records import Array
+from .runs import Run
+from .sections import PICTURE_NAMES, Picture, pictures
+from .tables import COLUMNS
+from .wording import binarization, cells, duration, failings, heading, plain
+
+__all__ = ["render"]
+
+
+def render(directory: str | Path) -> Path:
+    r"""Writes `report.html`, and the same pictures as PNG files in `pictures/`, into a run's directory.
+
+    Of `comparison.json`, `history.csv`, `pictures.npz` and `config.yaml` those that are there are shown; one
+    of the first two must be. Files that an earlier call wrote are replaced, each at once.
+
+    Args:
+        directory: the run's directory.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        DataError: if there is nothing to report, or a file is damaged; names the file.
+        ConfigurationError: if `config.yaml` is damaged.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     _ = (Path(directory) / "history.csv").write_text("step,loss\n0,210.5\n100,98.1\n")
+        ...     render(directory).name
+        'report.html'
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise DataError(f"{directory} is not a directory: name the directory of a run")
+    run = Run.read(directory)
+    if run.record is None and run.history is None:
+        raise DataError(
+            f"{directory} holds neither comparison.json nor history.csv: train a pair or save a comparison there first"
+        )
+    drawn = pictures(run)
+    page = _fill(directory.resolve().name, run, drawn)
+
+    folder = directory / "pictures"
+    folder.mkdir(exist_ok=True)
+    for name in PICTURE_NAMES:
+        if name in drawn:
+            _write(folder / f"{name}.png", drawn[name].png)
+        else:
+            # A picture from an earlier call would be taken for one of this run's state.
+            (folder / f"{name}.png").unlink(missing_ok=True)
+    path = directory / "report.html"
+    _write(path, page.encode("utf-8"))
+    return path
+
+
+def _fill(name: str, run: Run, drawn: Mapping[str, Picture]) -> str:
+    from importlib.resources import files
+
+    from jinja2 import Environment, StrictUndefined
+
+    source = files("pyrogen.report").joinpath("report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    record = run.record
+    inlined = {
+        key: {"data": base64.b64encode(picture.png).decode("ascii"), "alt": picture.alt} for key, picture in drawn.items()
+    }
+    return environment.from_string(source).render(
+        name=plain(name),
+        heading=heading(record) if record is not None else "",
+        binarization=binarization(record) if record is not None else None,
+        sentences=[plain(sentence) for sentence in record.get("sentences", [])] if record is not None else [],
+        columns=COLUMNS,
+        rows=[_row(row) for row in record["rows"]] if record is not None else [],
+        pictures=inlined,
+        training=_training(run.history),
+        config=run.config,
+    )
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**cells(row), "reasons": failings(row)}
+
+
+def _training(history: Mapping[str, Array] | None) -> list[tuple[str, str]]:
+    """The few numbers about training that the curve does not show."""
+    if history is None or not len(history["step"]):
+        return []
+    facts = [("steps", f"{history['step'][-1]:,.0f}")]
+    for key, words in (("epoch", "epochs"), ("seconds", "seconds"), ("steps_per_second", "steps per second")):
+        values = history[key][np.isfinite(history[key])]
+        if len(values):
+            # The speed of the middle row: the first one pays for warming up.
+            value = float(np.median(values)) if key == "steps_per_second" else float(values[-1])
+            facts.append((words, f"{value:,.0f}" if key == "epoch" else duration(value)))
+    return facts
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes beside the target and renames, so that no reader ever meets half a file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner may read; a report is there to be shown.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

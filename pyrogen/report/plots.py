@@ -1,0 +1,13 @@
+"""All pictures of the report, each a function that returns a matplotlib figure.
+
+Each takes saved results, as `load_record`, `load_history` and `load_pictures` return them, and can be used
+outside the page: save the figure with its own `savefig`. None of them touches pyplot.
+"""
+
+from __future__ import annotations
+
+from .curves import bounds, training
+from .diagnostics import khat, overview
+from .images import reconstructions, samples, traversal
+
+__all__ = ["bounds", "khat", "overview", "reconstructions", "samples", "training", "traversal"]

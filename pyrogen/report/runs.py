@@ -1,0 +1,167 @@
+"""What a run has left in its directory, read as far as it is there and refused by name where it is damaged.
+
+A run directory may hold `comparison.json`, `history.csv`, `pictures.npz` and `config.yaml`. The report reads
+them here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from pyrogen.errors import ConfigurationError, DataError
+
+from .records import Array, load_record
+
+__all__ = ["PICTURES", "Run", "load_config", "load_history", "load_pictures"]
+
+PICTURES = ("inputs", "reconstructions", "samples", "traversal")
+
+_HISTORY = ("step", "epoch", "seconds", "loss", "validation", "beta", "steps_per_second")
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a run has left, read and checked; `None` or empty where there was no file.
+
+    Attributes:
+        record: the comparison, see `load_record`.
+        history: the training curve, see `load_history`.
+        arrays: the pictures' data, see `load_pictures`.
+        config: the configuration's text.
+    """
+
+    record: dict[str, Any] | None
+    history: dict[str, Array] | None
+    arrays: dict[str, Array]
+    config: str
+
+    @classmethod
+    def read(cls, directory: Path) -> Run:
+        """Reads those of the run's files that are there.
+
+        Args:
+            directory: the run's directory.
+
+        Returns:
+            What they hold.
+
+        Raises:
+            DataError: if one of them is damaged.
+            ConfigurationError: if the configuration is damaged.
+        """
+        return cls(
+            record=load_record(directory) if (directory / "comparison.json").exists() else None,
+            history=load_history(directory) if (directory / "history.csv").exists() else None,
+            arrays=load_pictures(directory) if (directory / "pictures.npz").exists() else {},
+            config=load_config(directory) if (directory / "config.yaml").exists() else "",
+        )
+
+
+def load_history(directory: str | Path) -> dict[str, Array]:
+    """Reads a run's `history.csv`.
+
+    Args:
+        directory: the run's directory.
+
+    Returns:
+        One array a column, all of one length, NaN where nothing was measured; `loss` and `validation` are in
+        nats per datum.
+
+    Raises:
+        DataError: if the file is missing, or a line is not what its header says; names the line.
+    """
+    path = Path(directory) / "history.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: name the directory of a run that has been trained") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV ({error}): restore it from a copy") from error
+    header = lines[0] if lines else []
+    if "step" not in header or "loss" not in header:
+        raise DataError(f"{path}, line 1: the header is {header}; it must be {','.join(_HISTORY)}")
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(header):
+            raise DataError(
+                f"{path}, line {number}: {len(line)} fields under a header of {len(header)}; delete the line "
+                "(a run that is killed may leave its last one unfinished)"
+            )
+        try:
+            rows.append([float(field) if field.strip() else np.nan for field in line])
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: {error}; mend or delete the line") from error
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
+    columns = {name: table[:, place] for place, name in enumerate(header)}
+    return {name: columns.get(name, np.full(len(rows), np.nan)) for name in _HISTORY}
+
+
+def load_pictures(directory: str | Path) -> dict[str, Array]:
+    """Reads a run's `pictures.npz`.
+
+    Args:
+        directory: the run's directory.
+
+    Returns:
+        Those of `inputs` (n, *shape), `reconstructions` (n, *shape), `samples` (m, *shape) and `traversal`
+        (latent_dims, steps, *shape) that are there.
+
+    Raises:
+        DataError: if the file is missing or damaged, or holds something other than arrays of numbers.
+    """
+    path = Path(directory) / "pictures.npz"
+    if not path.is_file():
+        raise DataError(f"{path} does not exist: name the directory of a run that has drawn pictures")
+    try:
+        # Opened here, because np.load does not close the file that it finds damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name], np.float64) for name in PICTURES if name in archive.files}
+    # A single array saved as .npz has no context manager or `files`: TypeError or AttributeError.
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
+        raise DataError(
+            f"{path} is not an archive of numeric arrays ({error}); delete it, or draw the pictures again"
+        ) from error
+
+
+def load_config(directory: str | Path) -> str:
+    """Reads a run's `config.yaml` as it stands, after checking that it is a mapping.
+
+    Args:
+        directory: the run's directory.
+
+    Returns:
+        The file's text.
+
+    Raises:
+        ConfigurationError: if the file is missing, is not YAML or is not a mapping.
+    """
+    import yaml
+
+    path = Path(directory) / "config.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path} does not exist: name the directory of a run") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigurationError(f"{path} cannot be read as YAML ({error}): restore it from a copy") from error
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(f"{path} holds {type(values).__name__}, not a mapping: restore it from a copy")
+    return text

@@ -1,0 +1,118 @@
+"""The pictures of the page, each with the words that stand for it where it cannot be seen.
+
+A section is made only from files that are there: a run without a comparison has no section on estimates, and
+one without pictures has none on samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import plots
+from .records import Array, column
+from .runs import Run
+from .style import png
+from .wording import KHAT_LIMIT, failings, measured, plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["PICTURE_NAMES", "Picture", "pictures"]
+
+PICTURE_NAMES = ("overview", "bounds", "khat", "training", "reconstructions", "samples", "traversal")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the page.
+
+    Attributes:
+        png: the file's bytes.
+        alt: what it shows, in words, for readers who cannot see it.
+    """
+
+    png: bytes
+    alt: str
+
+
+def pictures(run: Run) -> dict[str, Picture]:
+    """Draws every picture that the run's files allow.
+
+    Args:
+        run: what was read from its directory.
+
+    Returns:
+        By name, see `PICTURE_NAMES`; in that order.
+
+    Raises:
+        DataError: if arrays are neither images nor vectors.
+    """
+    drawn: dict[str, tuple[Figure, str]] = {}
+    if run.record is not None and run.record["rows"]:
+        record, estimates = run.record, run.record.get("estimates", [])
+        drawn["overview"] = plots.overview(record), _overview_in_words(record)
+        if any(estimate.get("curve") and len(estimate["curve"]["particles"]) for estimate in estimates):
+            drawn["bounds"] = plots.bounds(record), _bounds_in_words(record)
+        if any(len(column(estimate.get("khat"))) for estimate in estimates):
+            drawn["khat"] = plots.khat(record), _khat_in_words(record)
+    if run.history is not None and len(run.history["step"]):
+        drawn["training"] = plots.training(run.history), _training_in_words(run.history)
+    data = {name: values for name, values in run.arrays.items() if values.size}
+    if "inputs" in data and "reconstructions" in data:
+        words = f"{len(data['inputs'])} data, each with its reconstruction below it."
+        drawn["reconstructions"] = plots.reconstructions(data["inputs"], data["reconstructions"]), words
+    if "samples" in data:
+        drawn["samples"] = plots.samples(data["samples"]), f"{len(data['samples'])} samples from the model."
+    if "traversal" in data:
+        words = f"The model's mean along each of {len(data['traversal'])} latent coordinates."
+        drawn["traversal"] = plots.traversal(data["traversal"]), words
+    return {name: Picture(png(figure), words) for name, (figure, words) in drawn.items()}
+
+
+def _overview_in_words(record: Mapping[str, Any]) -> str:
+    said = [
+        f"{plain(row['name'])} ({row['kind']}{', not to be trusted as it stands' if failings(row) else ''}): "
+        f"{measured(row['nats'], row.get('error'))}"
+        for row in record["rows"]
+    ]
+    return f"Estimates of the log evidence in nats per datum. {'; '.join(said)}."
+
+
+def _bounds_in_words(record: Mapping[str, Any]) -> str:
+    said = []
+    for row, estimate in zip(record["rows"], record["estimates"], strict=True):
+        curve = estimate.get("curve")
+        if curve and len(curve["particles"]):
+            bound, error = column(curve["bound"]), column(curve["error"])
+            ends = [f"{measured(bound[end], error[end])} with {curve['particles'][end]:,}" for end in (0, -1)]
+            said.append(f"{plain(row['name'])} goes from {' to '.join(ends)}")
+    return f"Bounds in nats per datum against the number of particles. {'; '.join(said)}."
+
+
+def _khat_in_words(record: Mapping[str, Any]) -> str:
+    said = []
+    for row, estimate in zip(record["rows"], record["estimates"], strict=True):
+        values = column(estimate.get("khat"))
+        if len(values):
+            above = int((values > KHAT_LIMIT).sum())
+            words = f"{plain(row['name'])}: {above} of {len(values)} above {KHAT_LIMIT}"
+            unknown = int(np.isnan(values).sum())
+            said.append(words + (f", {unknown} not computable" if unknown else ""))
+    return f"k-hat of every datum, sorted. {'; '.join(said)}."
+
+
+def _training_in_words(history: Mapping[str, Array]) -> str:
+    step, loss, validation = history["step"], history["loss"], history["validation"]
+    words = f"Training loss from step {step[0]:,.0f} to {step[-1]:,.0f}"
+    words += f": from {loss[0]:.2f} to {loss[-1]:.2f} nats per datum."
+    measured_at = np.isfinite(validation)
+    if measured_at.any():
+        best = int(np.argmax(np.where(measured_at, validation, -math.inf)))
+        words += f" The best validation bound is {validation[best]:.2f} at step {step[best]:,.0f}."
+    lost = int((~np.isfinite(loss)).sum())
+    return words + (f" In {lost} rows the loss is not finite." if lost else "")

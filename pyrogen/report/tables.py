@@ -1,0 +1,146 @@
+"""The comparison as a table for the terminal: every estimate with its error, its diagnostics and its cost.
+
+Where the full table does not fit, a compact one with two lines an estimate is printed instead. What must not
+be trusted is marked by an exclamation mark where it stands, and explained below the table.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .records import check_record
+from .wording import cells, failings, heading, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["COLUMNS", "format_table", "print_table", "table"]
+
+COLUMNS = {
+    "name": "estimator",
+    "kind": "kind",
+    "nats": "nats per datum\n± Monte Carlo",
+    "spread": "± over\ndata",
+    "bits": "bits/\ndim",
+    "khat": "worst\nk-hat",
+    "share": "share\n> 0.7",
+    "ess": "ESS median\n/ worst",
+    "evaluations": "model\nevals",
+    "seconds": "seconds",
+}
+"""The full table: the key of each column in `cells`, and its heading."""
+
+_COMPACT = {
+    ("name", "kind"): "estimator\nkind",
+    ("nats", "bits"): "nats per datum\nbits/dim",
+    ("spread",): "± over\ndata",
+    ("khat", "share"): "worst k-hat\nshare > 0.7",
+    ("ess",): "ESS median\n/ worst",
+    ("evaluations", "seconds"): "model evals\nseconds",
+}
+_LEFT = {"name", "kind"}
+
+
+def table(record: Mapping[str, Any], *, compact: bool = False) -> Table:
+    """Lays out a comparison as a table.
+
+    Args:
+        record: what `load_record` returns.
+        compact: two lines an estimate, for a terminal of about 80 columns.
+
+    Returns:
+        A table that rich can print; the reasons for its marks are printed by `print_table`.
+
+    Raises:
+        DataError: if the record is damaged.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    check_record(record)
+    layout = _COMPACT if compact else {(key,): title for key, title in COLUMNS.items()}
+    result = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, leading=int(compact))
+    for keys, title in layout.items():
+        left = keys[0] in _LEFT
+        result.add_column(
+            Text(title),
+            justify="left" if left else "right",
+            overflow="fold",
+            no_wrap=not left,
+            vertical="top",
+        )
+    for row in record["rows"]:
+        words = cells(row)
+        # Text, not str: a name in square brackets would be taken for markup.
+        result.add_row(*(Text("\n").join(_cell(key, words[key]) for key in keys) for keys in layout))
+    return result
+
+
+def print_table(record: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints a comparison: the data, the table, the reasons for its marks, and what it says in words.
+
+    Args:
+        record: what `load_record` returns.
+        console: where to print; the standard output by default.
+
+    Raises:
+        DataError: if the record is damaged.
+    """
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    console = Console(highlight=False) if console is None else console
+    full = table(record)
+    # Wide enough to be asked what it would like rather than what it gets.
+    natural = Measurement.get(console, console.options.update(width=1000), full).maximum
+    console.print(Text(heading(record), style="bold"))
+    console.print()
+    console.print(full if natural <= console.width else table(record, compact=True))
+    console.print()
+    for row in record["rows"]:
+        for reason in failings(row):
+            console.print(Text(f"! {plain(row['name'])}: {reason}", style="yellow"))
+    for sentence in record.get("sentences", []):
+        console.print(Text(plain(sentence)))
+
+
+def format_table(record: Mapping[str, Any], width: int = 110) -> str:
+    """Writes what `print_table` prints as plain text.
+
+    Args:
+        record: what `load_record` returns.
+        width: columns of the text; the table is compact where it would not fit.
+
+    Returns:
+        The text, without colours and without trailing spaces.
+
+    Raises:
+        DataError: if the record is damaged.
+
+    Example:
+        >>> row = {"name": "ELBO", "kind": "lower", "nats": -30.1, "error": 0.02, "seconds": 0.4}
+        >>> print(format_table({"data": {"name": "coins", "rows": 9, "dimensions": 2}, "rows": [row]}))
+        coins: 9 data of 2 dimensions, binarization: none
+        ...
+        ELBO        lower    -30.100 ± 0.020 ...
+    """
+    from rich.console import Console
+
+    text = io.StringIO()
+    # Everything that rich would otherwise guess from the terminal or notebook around it is fixed.
+    console = Console(file=text, width=width, color_system=None, force_terminal=False, force_jupyter=False, highlight=False)
+    print_table(record, console)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def _cell(key: str, words: str) -> Any:
+    from rich.text import Text
+
+    if words.endswith(" !"):
+        return Text(words, style="bold red")
+    return Text(words, style="dim" if key == "kind" else "")

@@ -1,0 +1,210 @@
+"""One run of a pair for many particles at once: the sites that the guide and the model visited, with their values.
+
+Axes: particles (leftmost, absent when one particle is drawn), plates (`nesting` of them), event (per site).
+
+A particle is a leftmost dimension on the latents alone. The outermost handler draws a latent whose distribution has no
+particle dimension yet that many times; everything computed from it then broadcasts, and what does not depend on
+a latent (an encoder, the data) is computed once for all particles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from .errors import PairError
+
+if TYPE_CHECKING:
+    from .pair import Pair
+
+__all__ = ["Site", "Sites", "run_guide", "run_model"]
+
+
+@dataclass(slots=True)
+class Site:
+    """One ``pyro.sample`` statement as it was met in a run."""
+
+    name: str
+    fn: Any
+    value: Tensor
+    observed: bool
+    auxiliary: bool
+    scale: float | Tensor
+    mask: Tensor | bool | None
+    dim: int | None
+    """Dimension of the data plate at this site, or None for a global site."""
+
+    def log_prob(self, value: Tensor | None = None) -> Tensor:
+        """Log density at the site's value (or another), masked but not scaled, in nats, of its batch shape."""
+        return self.masked(self.fn.log_prob(self.value if value is None else value))
+
+    def masked(self, log_prob: Tensor) -> Tensor:
+        """A quantity of the site's batch shape, with zeros where the site's mask is false."""
+        if self.mask is None or self.mask is True:
+            return log_prob
+        if self.mask is False:
+            return torch.zeros_like(log_prob)
+        return torch.where(self.mask, log_prob, log_prob.new_zeros(()))
+
+
+@dataclass(slots=True)
+class Sites:
+    """The sites of one program in the order of their visit, and how its data plate was subsampled."""
+
+    visited: dict[str, Site] = field(default_factory=dict)
+    indices: dict[str, Tensor] = field(default_factory=dict)
+    plate_size: int | None = None
+    subsample_size: int | None = None
+
+    @property
+    def scale(self) -> float:
+        """Full size of the data plate over the size of its subsample."""
+        if self.plate_size is None or self.subsample_size is None:
+            return 1.0
+        return self.plate_size / self.subsample_size
+
+    def latents(self) -> dict[str, Tensor]:
+        """Values of the unobserved sites."""
+        return {name: site.value for name, site in self.visited.items() if not site.observed}
+
+
+def run_guide(
+    pair: Pair,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    particles: int | None = None,
+    nesting: int = 1,
+    given: Mapping[str, Tensor] | None = None,
+) -> Sites:
+    """Run the guide; its latents are drawn, or taken from `given`. Call inside ``pair.scope()``.
+
+    Args:
+        pair: the pair.
+        args: positional part of the batch.
+        kwargs: keyword part of the batch.
+        particles: size of the particle dimension, or None for a run without one.
+        nesting: number of plate dimensions that the pair uses.
+        given: values of latents, by name.
+    """
+    handler = _Recorder(pair.data_plate, particles, nesting, given or {}, {}, draw=True)
+    with handler:
+        pair.guide(*args, **kwargs)
+    return handler.sites
+
+
+def run_model(
+    pair: Pair,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    latents: Mapping[str, Tensor],
+    *,
+    indices: Mapping[str, Tensor] | None = None,
+    particles: int | None = None,
+    nesting: int = 1,
+    draw: bool = False,
+) -> Sites:
+    """Run the model on given latents and subsample indices. Call inside ``pair.scope()``.
+
+    Args:
+        pair: the pair.
+        args: positional part of the batch.
+        kwargs: keyword part of the batch.
+        latents: values of latents, by name.
+        indices: subsample indices that the guide drew, by plate.
+        particles: size of the particle dimension, or None for a run without one.
+        nesting: number of plate dimensions that the pair uses.
+        draw: draw latents that are not given from the prior, instead of refusing them.
+
+    Raises:
+        PairError: a latent is not among the given ones, and `draw` is false.
+    """
+    handler = _Recorder(pair.data_plate, particles, nesting, latents, indices or {}, draw=draw)
+    with handler:
+        pair.model(*args, **kwargs)
+    return handler.sites
+
+
+class _Recorder(Messenger):
+    """The outermost handler: gives latents their values and writes every site down."""
+
+    def __init__(
+        self,
+        plate: str,
+        particles: int | None,
+        nesting: int,
+        given: Mapping[str, Tensor],
+        indices: Mapping[str, Tensor],
+        *,
+        draw: bool,
+    ) -> None:
+        super().__init__()
+        self.plate, self.particles, self.nesting = plate, particles, nesting
+        self.given, self.indices, self.draw = given, indices, draw
+        self.sites = Sites()
+
+    def _process_message(self, msg: Any) -> None:
+        if msg["type"] != "sample" or msg["is_observed"] or msg["done"] or msg["value"] is not None:
+            return
+        name = msg["name"]
+        if _is_subsample(msg):
+            msg["value"] = self.indices.get(name)
+            return
+        value = self.given.get(name)
+        if value is None:
+            if not self.draw:
+                raise PairError(
+                    f"site '{name}' of the model is neither observed nor sampled by the guide: "
+                    f"give the guide a pyro.sample('{name}', ...) statement, or observe it"
+                )
+            value = self._sample(msg["fn"])
+        msg["value"] = value
+        msg["done"] = True
+
+    def _postprocess_message(self, msg: Any) -> None:
+        if msg["type"] != "sample":
+            return
+        name = msg["name"]
+        if _is_subsample(msg):
+            self.sites.indices[name] = msg["value"]
+            if name == self.plate:
+                self.sites.plate_size, self.sites.subsample_size = msg["fn"].size, len(msg["value"])
+            return
+        infer = msg["infer"]
+        if infer.get("_deterministic"):
+            return
+        dim = None
+        for frame in msg["cond_indep_stack"]:
+            if frame.name == self.plate:
+                dim = frame.dim
+        self.sites.visited[name] = Site(
+            name,
+            msg["fn"],
+            msg["value"],
+            msg["is_observed"],
+            bool(infer.get("is_auxiliary")),
+            msg["scale"],
+            msg["mask"],
+            dim,
+        )
+
+    def _sample(self, fn: Any) -> Tensor:
+        if self.particles is None:
+            return fn()  # type: ignore[no-any-return]
+        batch_shape = fn.batch_shape
+        if len(batch_shape) <= self.nesting:
+            ones = (1,) * (self.nesting - len(batch_shape))
+            return fn(torch.Size((self.particles, *ones)))  # type: ignore[no-any-return]
+        if batch_shape[0] != self.particles:
+            fn = fn.expand(torch.Size((self.particles, *batch_shape[1:])))
+        return fn()  # type: ignore[no-any-return]
+
+
+def _is_subsample(msg: Any) -> bool:
+    # The class is private to Pyro, whose own `site_is_subsample` compares its name in the same way.
+    return type(msg["fn"]).__name__ == "_Subsample"

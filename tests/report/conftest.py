@@ -1,0 +1,106 @@
+"""A small but complete run: a comparison with every kind of estimate, a history, pictures, a configuration."""
+
+import json
+
+import numpy as np
+import pytest
+
+PARTICLES = [1, 2, 5, 10]
+
+
+def make_row(name="ELBO", kind="lower", nats=-31.234, error=0.021, **others):
+    return {
+        "name": name,
+        "kind": kind,
+        "nats": nats,
+        "error": error,
+        "spread": 0.61,
+        "bits_per_dimension": 0.704,
+        "worst_khat": None,
+        "share_khat_above": None,
+        "median_ess": None,
+        "worst_ess": None,
+        "evaluations": 18000,
+        "seconds": 0.412,
+        "warnings": [],
+        **others,
+    }
+
+
+def make_estimate(row, khat=None, curve=None, data=6):
+    return {
+        "name": row["name"],
+        "kind": row["kind"],
+        "log_prob": [row["nats"]] * data,
+        "standard_error": [0.1] * data,
+        "khat": khat,
+        "ess": None if khat is None else [3.0] * data,
+        "evaluations": row["evaluations"],
+        "seconds": row["seconds"],
+        "particles": 10,
+        "curve": curve,
+    }
+
+
+def make_record():
+    rows = [
+        make_row(),
+        make_row("IWAE", nats=-30.4, error=0.0097, median_ess=337.0, worst_ess=1.24),
+        make_row(
+            "PSIS",
+            "consistent",
+            -30.1,
+            0.002,
+            worst_khat=0.93,
+            share_khat_above=0.333,
+            median_ess=812.0,
+            worst_ess=1.2,
+            evaluations=1_800_000,
+            seconds=1234.5,
+        ),
+        make_row("EUBO", "upper", -29.0, 0.4),
+        make_row("quadrature", "exact", -30.05, 0.0),
+    ]
+    curve = {"particles": PARTICLES, "bound": [-31.2, -30.9, -30.6, -30.4], "error": [0.2, 0.1, 0.05, 0.02]}
+    khat = [0.2, 0.71, float("nan"), None, 0.93, 0.6]
+    estimates = [
+        make_estimate(row, khat if row["name"] == "PSIS" else None, curve if row["name"] == "IWAE" else None) for row in rows
+    ]
+    return {
+        "version": 1,
+        "data": {"name": "digits/test", "rows": 6, "dimensions": 64, "binarize": "dynamic", "seed": 3},
+        "sentences": ["The ELBO lies 1.1 ± 0.1 nats below the truth."],
+        "rows": rows,
+        "estimates": estimates,
+    }
+
+
+HISTORY = """step,epoch,seconds,loss,validation,beta,steps_per_second
+100,1,1.0,50.0,,0.5,99.0
+200,2,2.0,40.0,-42.0,1.0,100.0
+300,3,3.0,35.0,-43.5,1.0,101.0
+"""
+
+
+@pytest.fixture
+def record():
+    return make_record()
+
+
+@pytest.fixture
+def row():
+    return make_row
+
+
+@pytest.fixture
+def run_directory(tmp_path, record):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (directory / "comparison.json").write_text(json.dumps(record), encoding="utf-8")
+    (directory / "history.csv").write_text(HISTORY, encoding="utf-8")
+    (directory / "config.yaml").write_text("seed: 3\nfit:\n  steps: 300\n", encoding="utf-8")
+    generator = np.random.default_rng(0)
+    images = generator.random((4, 1, 8, 8))
+    walk = generator.random((2, 5, 1, 8, 8))
+    np.savez(directory / "pictures.npz", inputs=images, reconstructions=1 - images, samples=images, traversal=walk)
+    return directory
