@@ -58,7 +58,7 @@ class Estimate:
         seconds: wall time.
         particles: particles drawn for each datum; 0 where none are.
         khat: (data,), the Pareto tail index of the weights; above 0.7 no importance estimate can be trusted.
-            ``-inf`` where the weights are all equal, ``nan`` where there are too few to tell.
+            ``-inf`` where the largest weights are all equal, ``nan`` where there are too few to tell.
         ess: (data,), the effective number of particles.
         curve: the bound against the number of particles.
         draws: posterior draws.
@@ -101,10 +101,11 @@ class Estimate:
             share = (self.khat > KHAT_LIMIT).double().mean().item()
             if share > 0:
                 found.append(
-                    f"k-hat is above {KHAT_LIMIT} for {share:.1%} of the data, for which no importance estimate can be trusted"
+                    f"k-hat is above {KHAT_LIMIT} for {share:.1%} of the data, for which no importance estimate can be "
+                    "trusted"
                 )
             if bool(torch.isnan(self.khat).any()):
-                found.append("k-hat is not known for some data: at least 25 particles are needed")
+                found.append("k-hat is not known for some data: it needs 25 particles, with distinct weights in the tail")
         return found
 
 

@@ -29,21 +29,22 @@ def smooth(log_weight: Tensor) -> tuple[Tensor, Tensor]:
         log_weight: (particles, data), in nats.
 
     Returns:
-        The smoothed log weights, (particles, data), not normalized, and k-hat, (data,): ``-inf`` where all weights are
-        equal, ``nan`` where fewer than five lie in the tail.
+        The smoothed log weights, (particles, data), not normalized, and k-hat, (data,): ``-inf`` where the
+        largest weights are all equal, ``nan`` where fewer than five of them differ from the rest.
     """
     count, rows = log_weight.shape
     peak = log_weight.max(0).values  # (data,)
     values = (log_weight - peak).double()
     khat = values.new_full((rows,), math.nan)
-    khat[values.min(0).values > -1e-6] = -math.inf
     tail_size = min(math.ceil(min(count / 5, 3 * math.sqrt(count))), count - 1)
+    equal = values.min(0).values > -1e-6
     if tail_size < _FEWEST_TAIL_WEIGHTS:
-        return log_weight, khat
+        return log_weight.double(), khat.masked_fill(equal, -math.inf)
     largest, where = values.topk(tail_size + 1, dim=0)  # (tail + 1, data), descending
     floor = math.log(torch.finfo(torch.float64).tiny)
     cutoff = largest[-1].clamp(min=floor)  # (data,)
     sizes = (largest > cutoff).sum(0)  # (data,), smaller than the tail where weights are tied
+    khat[equal | (sizes == 0)] = -math.inf
     for size in sizes.unique().tolist():
         if size < _FEWEST_TAIL_WEIGHTS:
             continue
@@ -57,7 +58,7 @@ def smooth(log_weight: Tensor) -> tuple[Tensor, Tensor]:
         ranks = where[:size, columns].flip(0)  # (tail, data)
         replaced = torch.where(usable, smoothed.log().clamp(max=0.0), values[ranks, columns])
         values[ranks, columns] = replaced
-    return (values + peak).to(torch.float64), khat
+    return values + peak, khat
 
 
 def fit_generalized_pareto(tail: Tensor) -> tuple[Tensor, Tensor]:

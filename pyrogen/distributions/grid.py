@@ -38,7 +38,7 @@ class UnitGrid(constraints.Constraint):
         # A grid point is off by up to half a unit in the last place; a dtype too coarse to tell one bin
         # from the next (bfloat16 with 256 bins) is not excused.
         tolerance = min(0.25, 1e-3 + torch.finfo(value.dtype).eps * last) if value.is_floating_point() else 0.0
-        index = value * last
+        index = (value.float() if value.dtype in (torch.float16, torch.bfloat16) else value) * last
         return ((index - index.round()).abs() <= tolerance) & (value >= 0) & (value <= 1)
 
     def __repr__(self) -> str:

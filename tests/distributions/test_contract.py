@@ -131,7 +131,8 @@ def test_moments_are_those_of_the_draws(name):
     distribution = ALL[name](torch.float64)
     draws = distribution.sample((DRAWS,))
     error = draws.std(0) / math.sqrt(DRAWS)
-    assert ((draws.mean(0) - distribution.mean).abs() <= 5 * error + 1e-3).all()
+    # The second term is for values so rare that no draw, and so no empirical error, has seen one.
+    assert ((draws.mean(0) - distribution.mean).abs() <= 5 * error + 1e-4).all()
 
 
 @pytest.mark.parametrize("name", [name for name in DISCRETE if name != "enumerated"])

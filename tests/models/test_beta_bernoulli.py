@@ -8,7 +8,6 @@ import math
 import pytest
 import torch
 from pyro import poutine
-from scipy import integrate
 
 from pyrogen.errors import ConfigurationError
 from pyrogen.models import BetaBernoulli
@@ -39,15 +38,14 @@ def test_the_evidence_of_all_data_adds_up_to_one():
 
 @torch.no_grad()
 def test_the_evidence_is_the_integral_of_the_model():
+    """By the trapezoidal rule in the logit, where the integrand and all of its derivatives vanish at both ends."""
     pair = make()
+    logit = torch.linspace(-32, 32, 1281, dtype=torch.float64)
+    theta, step = torch.sigmoid(logit), logit[1] - logit[0]
     for row in (0, 5, 14, 31):
-        x = X[row : row + 1]
-
-        def joint(theta, x=x):
-            return log_density(pair.model, x, torch.tensor([theta], dtype=torch.float64)).exp().item()
-
-        total, _ = integrate.quad(joint, 0, 1, epsabs=1e-12, epsrel=1e-10, limit=200)
-        assert math.isclose(math.log(total), pair.log_evidence(x).item(), rel_tol=1e-7)
+        joint = log_density(pair.model, X[row].expand(len(theta), -1), theta).exp()
+        total = (joint * theta * torch.sigmoid(-logit)).sum() * step
+        assert math.isclose(total.log().item(), pair.log_evidence(X)[row].item(), abs_tol=1e-9)
 
 
 def test_joint_over_posterior_is_the_evidence_wherever_the_latent_is():

@@ -306,7 +306,9 @@ def check_on_fake_device(name, pair, event):
     Plain meta tensors let a matrix product with a CPU tensor pass. Fake ones of device `cuda:0` would do as well, but
     in a torch built without CUDA they can be neither indexed nor copied into, and autograd aborts the process.
     """
-    with without_validation(), FakeTensorMode(allow_non_fake_inputs=True):  # `Normal(loc, 1.0)` makes one
+    # Non-fake inputs are allowed, and become fake ones of their own device, for the meta scalar that a number such as
+    # the 1.0 of `Normal(loc, 1.0)` is turned into.
+    with without_validation(), FakeTensorMode(allow_non_fake_inputs=True):
         for module in pair.modules():
             for key, parameter in module.named_parameters(recurse=False):
                 fake = torch.empty(parameter.shape, dtype=parameter.dtype, device="meta")

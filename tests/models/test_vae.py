@@ -110,6 +110,12 @@ def test_scales_are_fixed_shared_or_each_elements_own():
     assert torch.allclose(each(z).variance.sqrt(), positive(raw))
 
 
+def test_a_discretized_logistic_likelihood_has_the_bins_it_is_given():
+    p = DiscretizedLogisticLikelihood(nn.Linear(2, 1), bins=4)(torch.zeros(1, 2))
+    values = torch.arange(4.0).reshape(4, 1, 1) / 3
+    assert torch.allclose(p.log_prob(values).exp().sum(), torch.tensor(1.0))
+
+
 class FixedPrior(Part):
     def forward(self, *context):
         return elementwise(dist.Normal(torch.full((2,), 5.0), 0.1))
@@ -137,6 +143,13 @@ def test_decoder_mirrors_encoder(architecture):
     widths = [m.in_features for m in encoder[1:]]
     assert widths == [10, 7]
     assert [m.out_features for m in decoder[:-1]] == widths[::-1]
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+def test_the_activation_is_everywhere(architecture):
+    vae = VAE((1, 8, 8), latent=3, hidden=(10, 7), architecture=architecture, activation="elu")
+    kinds = {type(m) for m in vae.modules() if type(m).__module__.endswith("activation")}
+    assert kinds == {nn.ELU}
 
 
 def test_the_log_weight_is_what_it_is_by_hand():

@@ -1,0 +1,32 @@
+"""How the benchmarks time: peers take turns in one process, and ratios of medians are printed."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+__all__ = ["in_threads", "interleaved"]
+
+
+def interleaved(peers: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+    """Median seconds of each peer, all taking turns, after one round that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    for number in range(rounds + 1):
+        for name, call in peers.items():
+            start = time.perf_counter()
+            call()
+            if number:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def in_threads(script: str, counts: tuple[int, ...] = (1, 2)) -> None:
+    """Run a benchmark again in processes of their own, one for each number of threads."""
+    for count in counts:
+        environment = {**os.environ, "OMP_NUM_THREADS": str(count), "PYROGEN_BENCHMARK_THREADS": str(count)}
+        print(f"--- {count} thread{'s' if count > 1 else ''}", flush=True)
+        subprocess.run([sys.executable, script], env=environment, check=True)

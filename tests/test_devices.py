@@ -1,0 +1,150 @@
+"""CUDA without a GPU at hand: the same code on torch's meta device and with fake ``cuda:0`` tensors.
+
+A tensor made on the default device, or a read of the device by the host, raises there. What this cannot show: kernels, speed,
+memory. The tests marked `cuda` need a real device.
+"""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from pyrogen import Pair
+from pyrogen.data import load
+from pyrogen.inference import ELBO, IWAE, ImportanceSampling, Renyi, compare, fit
+from pyrogen.inference.weights import weigh
+from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
+
+# Beta draws have no meta kernel in torch: `tests/models/test_contract.py` gives that pair its draw.
+PAIRS = {
+    "vae": lambda: VAE((9,), latent=2, hidden=(8,)),
+    "conv vae": lambda: VAE((1, 8, 8), latent=2, hidden=(8,), architecture="conv"),
+    **{
+        f"{likelihood} vae": lambda likelihood=likelihood: VAE((9,), latent=2, hidden=(8,), likelihood=likelihood)
+        for likelihood in ("continuous-bernoulli", "gaussian", "categorical", "discretized-logistic")
+    },
+    "linear": lambda: LinearGaussianVAE((9,), guide="full"),
+    "discrete": lambda: DiscreteVAE((9,), latent=2),
+    "global": lambda: GlobalGaussian((9,)),
+}
+OBJECTIVES = [
+    ELBO(),
+    ELBO(3, gradient="sticking-the-landing"),
+    IWAE(3),
+    IWAE(3, gradient="doubly-reparameterized"),
+    Renyi(0.5, 3),
+]
+
+
+def probed(name):
+    """A pair that has been probed on the CPU, where its checks may read values, and its batch."""
+    torch.manual_seed(0)
+    pair = PAIRS[name]()
+    x = torch.ones(4, 64 if name == "conv vae" else 9)
+    return pair.initialise(x), x
+
+
+def fake_cuda(module):
+    """Replace a module's tensors by fake ones on ``cuda:0``; call under a `FakeTensorMode`."""
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):
+            for name, value in tensors.items():
+                if value is not None:
+                    tensors[name] = torch.empty(value.shape, dtype=value.dtype, device="cuda")
+    return module
+
+
+def suits(objective, name):
+    return name != "discrete" or getattr(objective, "gradient", "pathwise") == "pathwise"
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: f"{o}-{o.gradient}")
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_training_step_on_the_meta_device(name, objective):
+    if not suits(objective, name):
+        pytest.skip("path gradients need reparameterized draws")
+    objective.state = {}
+    pair, x = probed(name)
+    pair.to("meta")
+    optimizer = torch.optim.Adam(pair.parameters(), foreach=True)
+    with pyro.validation_enabled(False):
+        loss = objective.loss(pair, x.to("meta"))
+        loss.backward()
+    torch.nn.utils.clip_grad_norm_(pair.parameters(), 1.0)
+    optimizer.step()
+    assert loss.device.type == "meta"
+    assert loss.shape == ()
+    assert all(p.grad is None or p.grad.device.type == "meta" for p in pair.parameters())
+    assert any(p.grad is not None for p in pair.parameters())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: f"{o}-{o.gradient}")
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_bound_with_fake_cuda_tensors(name, objective):
+    if not suits(objective, name):
+        pytest.skip("path gradients need reparameterized draws")
+    if name == "discrete" and objective.analytic:
+        pytest.skip("torch's KL divergence of Bernoullis assigns in place, which fake tensors cannot without a CUDA build")
+    objective.state = {}
+    pair, x = probed(name)
+    with FakeTensorMode(), torch.no_grad(), pyro.validation_enabled(False):
+        loss = objective.loss(fake_cuda(pair), torch.empty(x.shape, device="cuda"))
+    assert loss.device == torch.device("cuda:0")
+
+
+class Careless(Pair):
+    """Right on the CPU, wrong anywhere else: `how` says in which way."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(()))
+        self.how = how
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            prior = torch.zeros(len(x)) if self.how == "default device" else x.new_zeros(len(x))
+            z = pyro.sample("z", dist.Normal(prior, 1.0))
+            if self.how == "read":
+                z = z * (1.0 if z.sum().item() > 0 else 2.0)
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.loc, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("how", "error"), [("default device", RuntimeError), ("read", DataDependentOutputException), ("right", None)]
+)
+def test_fake_cuda_finds_what_would_fail_on_a_gpu(how, error):
+    x = torch.zeros(4)
+    pair = Careless(how).initialise(x)
+    structure = pair.structure(x)
+    with FakeTensorMode(), torch.no_grad(), pyro.validation_enabled(False):
+        fake_cuda(pair)
+        batch = torch.empty(4, device="cuda")
+        if error is None:
+            assert weigh(pair, batch, structure, 3).log_weight().local.device.type == "cuda"
+        else:
+            with pytest.raises(error):
+                weigh(pair, batch, structure, 3)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_fit_and_compare_on_a_real_device(tmp_path):
+    data = load("digits", binarize="dynamic")
+    tables = {}
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        run = fit(VAE(data.shape, latent=4, hidden=(64,)), data.train, epochs=20, device=device, progress=False)
+        table = compare(run.pair, data.test, [ELBO(), ImportanceSampling(1000)], device=device)
+        table.save(tmp_path / device)
+        tables[device] = table["IS(1000)"].log_prob.cpu()
+    difference = tables["cpu"] - tables["cuda"]
+    # Two trainings with other random numbers: the means agree within what 20 epochs leave to chance.
+    assert abs(difference.mean()) < 1.0
