@@ -1,8 +1,8 @@
 """How often the nominal 95% interval of each estimator holds the truth, over 2,000 random oracle problems.
 
-A problem is a model with random parameters, a guide that is off by a random amount, and one datum drawn from the model. The truth
-is the exact evidence for importance sampling, and the exact bound of that guide for the ELBO and for IWAE (where latents can
-be enumerated). Importance sampling is counted where its k-hat is at most 0.7, and where it is not.
+A problem is a model with random parameters, a guide that is off by a random amount, and one datum drawn from the model.
+The truth is the exact evidence for importance sampling, and the exact bound of that guide for the ELBO and for IWAE (where
+latents can be enumerated). Importance sampling is counted where its k-hat is at most 0.7, and where it is not.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def main() -> None:
     """Count, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", type=int, default=2000)
-    parser.add_argument("--particles", type=int, default=2000)
+    parser.add_argument("--particles", type=int, default=5000)
     options = parser.parse_args()
     torch.set_num_threads(1)
     counts: dict[str, list[bool]] = {}

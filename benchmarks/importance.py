@@ -1,7 +1,7 @@
 """Importance sampling of 100 digits with 5,000 particles each: pyrogen, a hand-written torch loop, and Pyro's Importance.
 
-All on one pair, 784-400-20 with a Bernoulli likelihood. Pyro's `Importance` runs one particle of one datum at a time; it is timed
-on a few digits and particles, and its time is scaled to the whole task. The hand-written loop has the same chunks as pyrogen.
+All on one pair, 784-400-20 with a Bernoulli likelihood. Pyro's `Importance` runs one particle of one datum at a time; it is
+timed on a few digits and particles, and its time is scaled to the whole task. The loop by hand has the chunks of pyrogen.
 """
 
 from __future__ import annotations

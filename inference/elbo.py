@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
-from .estimate import Estimate, Estimator
+from .estimate import Estimate, Estimator, columns
 from .objective import Gradient, Objective
 from .weights import DEFAULT_MAX_BYTES, blocks
 
@@ -50,7 +49,7 @@ class ELBO(Objective, Estimator):
         *,
         kl: Literal["analytic", "sampled"] | None = None,
         gradient: Gradient = "pathwise",
-        draws: int = 100,
+        draws: int = 250,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
         super().__init__(particles, gradient)
@@ -78,19 +77,18 @@ class ELBO(Objective, Estimator):
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`."""
         start = time.perf_counter()
-        means, errors = [], []
-        for _, log_weight in blocks(
+        log_prob, standard_error = columns(2, batch)
+        for data, log_weight in blocks(
             pair, batch, self.draws, max_bytes=self.max_bytes, analytic=self.analytic, progress=progress
         ):
             values = log_weight.double()
-            means.append(values.mean(0))
-            errors.append(values.std(0) / self.draws**0.5)
-        log_prob = torch.cat(means)
+            log_prob[data] = values.mean(0)
+            standard_error[data] = values.std(0) / self.draws**0.5
         return Estimate(
             name=self.name,
             kind="lower",
             log_prob=log_prob,
-            standard_error=torch.cat(errors),
+            standard_error=standard_error,
             evaluations=self.draws * len(log_prob),
             seconds=time.perf_counter() - start,
             particles=self.draws,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pyrogen.batch import Batch
+from pyrogen.batch import Batch, device_of, length
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
@@ -107,6 +107,15 @@ class Estimate:
             if bool(torch.isnan(self.khat).any()):
                 found.append("k-hat is not known for some data: it needs 25 particles, with distinct weights in the tail")
         return found
+
+
+def columns(count: int, batch: Batch) -> list[Tensor]:
+    """Columns (data,), in double precision and on the batch's device, to write results into.
+
+    They are made before the work begins: small results that were kept from between large temporary tensors would pin the
+    heap, which then grows with the number of data.
+    """
+    return [torch.empty(length(batch), dtype=torch.float64, device=device_of(batch)) for _ in range(count)]
 
 
 class Estimator(ABC):

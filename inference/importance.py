@@ -14,7 +14,7 @@ from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 from pyrogen.structure import Structure
 
-from .estimate import Curve, Draws, Estimate, Estimator
+from .estimate import Curve, Draws, Estimate, Estimator, columns
 from .pareto import smooth
 from .weights import DEFAULT_MAX_BYTES, Chunk, chunks
 
@@ -58,30 +58,22 @@ class ImportanceSampling(Estimator):
         if draws < 0:
             raise ConfigurationError(f"draws must not be negative, and it is {draws}")
         self.particles, self.draws, self.smoothing, self.max_bytes = particles, draws, smoothing, max_bytes
-        self.name = f"IS({particles})"
+        self.name = f"IS({particles})" if smoothing else f"plain IS({particles})"
 
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`."""
         start = time.perf_counter()
         structure = pair.structure(batch)
         stream = chunks(pair, batch, self.particles, max_bytes=self.max_bytes, progress=progress)
-        log_probs, errors, khats, sizes, kept = [], [], [], [], []
+        log_prob, standard_error, khat, ess = columns(4, batch)
+        kept = []
         ladder = _Ladder(self.particles)
-        for log_weight, reservoir in _blocks(stream, structure, self.particles, self.draws, self.max_bytes):
+        for data, log_weight, reservoir in _blocks(stream, structure, self.particles, self.draws, self.max_bytes):
             ladder.add(log_weight)
-            smoothed, khat = smooth(log_weight)
-            if not self.smoothing:
-                smoothed = log_weight.double()
-            total = smoothed.logsumexp(0)  # (data,)
-            ess = (-(2 * (smoothed - total)).logsumexp(0)).exp()
-            spread = (1 / ess - 1 / self.particles).clamp(min=0) * self.particles / (self.particles - 1)
-            log_probs.append(total - math.log(self.particles))
-            errors.append(spread.sqrt())
-            khats.append(khat)
-            sizes.append(ess)
+            smoothed, khat[data] = smooth(log_weight)
+            log_prob[data], standard_error[data], ess[data] = _mean(smoothed if self.smoothing else log_weight.double())
             if reservoir is not None:
                 kept.append(reservoir)
-        log_prob, standard_error = torch.cat(log_probs), torch.cat(errors)
         return Estimate(
             name=self.name,
             kind="consistent" if self.smoothing else "lower",
@@ -90,8 +82,8 @@ class ImportanceSampling(Estimator):
             evaluations=self.particles * length(batch),
             seconds=time.perf_counter() - start,
             particles=self.particles,
-            khat=torch.cat(khats),
-            ess=torch.cat(sizes),
+            khat=khat,
+            ess=ess,
             curve=ladder.curve(),
             draws=_joined(kept),
         )
@@ -99,7 +91,7 @@ class ImportanceSampling(Estimator):
 
 def _blocks(
     stream: Iterator[Chunk], structure: Structure, particles: int, draws: int, max_bytes: int
-) -> Iterator[tuple[Tensor, _Reservoir | None]]:
+) -> Iterator[tuple[slice, Tensor, _Reservoir | None]]:
     """Log weights of a few data at a time, all particles together, with posterior draws of the same data."""
     parts: list[Tensor] = []
     reservoir = None
@@ -111,8 +103,17 @@ def _blocks(
         if chunk.particles.stop == particles:
             if reservoir is not None:
                 reservoir.fold()
-            yield torch.cat(parts), reservoir
+            yield chunk.data, torch.cat(parts), reservoir
             parts, reservoir = [], None
+
+
+def _mean(log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The log of the mean weight, its standard error by the delta method, and the effective number of particles."""
+    count = len(log_weight)
+    total = log_weight.logsumexp(0)  # (data,)
+    ess = (-(2 * (log_weight - total)).logsumexp(0)).exp()
+    spread = (1 / ess - 1 / count).clamp(min=0) * count / (count - 1)
+    return total - math.log(count), spread.sqrt(), ess
 
 
 class _Reservoir:
@@ -181,7 +182,7 @@ class _Ladder:
 
     def __init__(self, particles: int) -> None:
         steps = [m * 10**e for e in range(9) for m in (1, 2, 5)]
-        self.steps = [k for k in steps if k <= particles // 10]
+        self.steps = [*(k for k in steps if k <= particles // 10), particles]
         self.sums = [0.0] * len(self.steps)
         self.variances = [0.0] * len(self.steps)
         self.rows = 0
@@ -193,13 +194,12 @@ class _Ladder:
             groups = log_weight.shape[0] // k
             grouped = log_weight[: groups * k].double().reshape(k, groups, -1)  # (k, groups, data)
             bound = grouped.logsumexp(0) - math.log(k)  # (groups, data)
+            variance = _mean(log_weight.double())[1].square() if groups == 1 else bound.var(0) / groups
             self.sums[i] += bound.mean(0).sum().item()
-            self.variances[i] += (bound.var(0) / groups).sum().item()
+            self.variances[i] += variance.sum().item()
 
-    def curve(self) -> Curve | None:
+    def curve(self) -> Curve:
         """The bound against the number of particles."""
-        if len(self.steps) < 2:
-            return None
         return Curve(
             particles=self.steps,
             bound=[total / self.rows for total in self.sums],

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 
-import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
-from .estimate import Estimate, Estimator
+from .estimate import Estimate, Estimator, columns
 from .objective import Gradient, Objective
 from .weights import DEFAULT_MAX_BYTES, blocks
 
@@ -77,18 +76,17 @@ class Renyi(Objective, Estimator):
             )
         start = time.perf_counter()
         total = self.particles * self.draws
-        means, errors = [], []
-        for _, log_weight in blocks(pair, batch, total, max_bytes=self.max_bytes, progress=progress):
+        log_prob, standard_error = columns(2, batch)
+        for data, log_weight in blocks(pair, batch, total, max_bytes=self.max_bytes, progress=progress):
             replicates = log_weight.double().reshape(self.particles, self.draws, -1)  # (particles, draws, data)
             values = self.bound(replicates)  # (draws, data)
-            means.append(values.mean(0))
-            errors.append(values.std(0) / self.draws**0.5)
-        log_prob = torch.cat(means)
+            log_prob[data] = values.mean(0)
+            standard_error[data] = values.std(0) / self.draws**0.5
         return Estimate(
             name=self.name,
             kind="lower",
             log_prob=log_prob,
-            standard_error=torch.cat(errors),
+            standard_error=standard_error,
             evaluations=total * len(log_prob),
             seconds=time.perf_counter() - start,
             particles=total,

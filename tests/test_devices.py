@@ -1,7 +1,7 @@
 """CUDA without a GPU at hand: the same code on torch's meta device and with fake ``cuda:0`` tensors.
 
-A tensor made on the default device, or a read of the device by the host, raises there. What this cannot show: kernels, speed,
-memory. The tests marked `cuda` need a real device.
+A tensor made on the default device, or a read of the device by the host, raises there. What this cannot show: kernels,
+speed, memory. The tests marked `cuda` need a real device.
 """
 
 from __future__ import annotations

@@ -39,8 +39,9 @@ def test_importing_changes_no_global_state():
 import torch, pyro
 import pyro.distributions as dist
 def state():
-    return (torch.get_default_dtype(), torch.get_float32_matmul_precision(), torch.get_rng_state().tolist(), torch.get_num_threads(),
-            pyro.settings.get(), dist.is_validation_enabled(), len(pyro.get_param_store()), torch.is_grad_enabled())
+    return (torch.get_default_dtype(), torch.get_float32_matmul_precision(), torch.get_rng_state().tolist(),
+            torch.get_num_threads(), pyro.settings.get(), dist.is_validation_enabled(),
+            len(pyro.get_param_store()), torch.is_grad_enabled())
 before = state()
 import pyrogen, pyrogen.models, pyrogen.inference, pyrogen.data, pyrogen.report
 from pyrogen import Pair

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from types import SimpleNamespace
 
 import arviz
 import numpy as np
@@ -230,11 +231,28 @@ def test_reservoir_draws_the_same_whether_it_folds_or_not():
         assert chi2 < 30.7  # the 1 - 1e-6 quantile of chi-squared with 3 degrees of freedom
 
 
+@pytest.mark.parametrize("order", [(0.0, 1.0), (1.0, 0.0)])
+def test_reservoir_draws_from_each_chunk_in_proportion_to_its_weight(order):
+    """Two chunks of one value each, of total weight 1 : 3, in both orders."""
+    torch.manual_seed(0)
+    draws, weight = 4000, {0.0: 1.0, 1.0: 3.0}
+    structure = SimpleNamespace(latents=("z",), nesting=1)
+    reservoir = _Reservoir(draws, structure, max_bytes=1)  # folds at every chunk
+    for value in order:
+        z = torch.full((10, 2), value, dtype=torch.float64)
+        site = SimpleNamespace(value=z, fn=dist.Normal(z, 1.0), dim=-1)
+        terms = SimpleNamespace(local=z)
+        weighed = SimpleNamespace(likelihood=terms, model=SimpleNamespace(visited={"z": site}))
+        reservoir.add(SimpleNamespace(log_weight=torch.full((10, 2), weight[value] / 10).log(), weighed=weighed))
+    share = reservoir.values["z"].mean(0)
+    assert ((share - 0.75).abs() < 5 * (0.75 * 0.25 / draws) ** 0.5).all()
+
+
 def test_curve_rises_with_particles_and_agrees_with_iwae():
     pair, x = linear(offset=1.0, scale=0.8)
     torch.manual_seed(0)
     curve = ImportanceSampling(5000).estimate(pair, x).curve
-    assert curve.particles == [1, 2, 5, 10, 20, 50, 100, 200, 500]
+    assert curve.particles == [1, 2, 5, 10, 20, 50, 100, 200, 500, 5000]
     assert all(a < b for a, b in zip(curve.bound, curve.bound[1:], strict=False))
     found = IWAE(10, draws=500).estimate(pair, x)
     error = (found.standard_error.square().sum().sqrt() / DATA).item()

@@ -207,7 +207,7 @@ class Explodes(Pair):
 def test_a_loss_that_is_not_finite_stops_with_step_sites_and_a_good_checkpoint(tmp_path):
     x = torch.randn(30, generator=torch.Generator().manual_seed(0))
     pair = Explodes(at=13)
-    with pytest.raises(NonFiniteLoss, match="step 13 .* at sites 'x'") as caught:
+    with pytest.raises(NonFiniteLoss, match=r"step 13 .* at sites 'x'") as caught:
         fit(pair, x, steps=40, batch_size=30, log_every=5, directory=tmp_path)
     assert (caught.value.step, caught.value.sites) == (13, ["x"])
     state = load_checkpoint(caught.value.checkpoint)

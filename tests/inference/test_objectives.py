@@ -180,8 +180,16 @@ def test_path_gradients_vanish_at_the_exact_posterior(objective):
 
 @pytest.mark.parametrize(
     "objective",
-    [ELBO(3, kl="sampled"), ELBO(3, gradient=STL), IWAE(3), IWAE(3, gradient=DREG), IWAE(3, gradient=STL)]
-    + [Renyi(0.5, 3), Renyi(0.5, 3, gradient=DREG), Renyi(-2.0, 3)],
+    [
+        ELBO(3, kl="sampled"),
+        ELBO(3, gradient=STL),
+        IWAE(3),
+        IWAE(3, gradient=DREG),
+        IWAE(3, gradient=STL),
+        Renyi(0.5, 3),
+        Renyi(0.5, 3, gradient=DREG),
+        Renyi(-2.0, 3),
+    ],
     ids=lambda o: f"{o}-{o.gradient}",
 )
 @pytest.mark.parametrize("case", [linear, beta, two_layers])
@@ -209,7 +217,7 @@ def test_one_seed_gives_one_value_whatever_the_gradient():
 
 def test_baselines_lower_the_variance_of_the_score_function():
     pair, x = discrete()
-    encoder = [p for p in pair.encoder.parameters()]
+    encoder = list(pair.encoder.parameters())
     width = sum(p.numel() for p in encoder)
 
     class Bare(ELBO):

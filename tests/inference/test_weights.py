@@ -100,14 +100,12 @@ def test_subsample_given_by_indices_scales_the_bound():
 REFUSED = {
     "subsampled": (normal_pair(lambda x: pyro.plate("data", len(x), subsample_size=2)), "draws a subsample"),
     "scaled site": (normal_pair(whole, observed_scale=0.5), "site 'x' is scaled by 0.5"),
-    "no plate": (Pair.of(*[lambda x: None] * 2), None),
     "global latent": (GlobalGaussian((3,)), "outside plate 'data'"),
     "mask in the model alone": (
         normal_pair(whole, wrap=lambda body: poutine.mask(body, mask=torch.tensor([True, False, True, True]))),
         "latent 'z' has one mask in the model and another in the guide",
     ),
 }
-del REFUSED["no plate"]
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -155,8 +153,16 @@ def test_data_plate_at_the_left_of_another():
 
 @pytest.mark.parametrize(
     ("shape", "dim", "nesting", "expected"),
-    [((5,), -1, 1, (1, 5)), ((4, 5), -1, 1, (4, 5)), ((), None, 1, (1,)), ((4, 1), None, 1, (4,))]
-    + [((4, 5, 3), -2, 2, (4, 5)), ((5, 1), -2, 2, (1, 5)), ((3, 5), -1, 2, (1, 5)), ((4, 1, 1), None, 2, (4,))],
+    [
+        ((5,), -1, 1, (1, 5)),
+        ((4, 5), -1, 1, (4, 5)),
+        ((), None, 1, (1,)),
+        ((4, 1), None, 1, (4,)),
+        ((4, 5, 3), -2, 2, (4, 5)),
+        ((5, 1), -2, 2, (1, 5)),
+        ((3, 5), -1, 2, (1, 5)),
+        ((4, 1, 1), None, 2, (4,)),
+    ],
 )
 def test_reduction_keeps_particles_and_data(shape, dim, nesting, expected):
     value = torch.randn(shape, generator=torch.Generator().manual_seed(0))
