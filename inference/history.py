@@ -65,7 +65,7 @@ class History:
                 csv.DictWriter(file, list(Row.__annotations__)).writerow(row)
         if self._writer is not None:
             for name in ("loss", "validation", "beta", "steps_per_second"):
-                value = row[name]  # type: ignore[literal-required]
+                value = row[name]
                 if value is not None:
                     self._writer.add_scalar(name, value, row["step"])
 

@@ -90,7 +90,7 @@ class Objective(ABC):
         if self.order == 1.0 or terms.shared is None:
             total = self._linear_total(terms, weighed, structure)
         else:
-            total = self._joint_total(terms, weighed, structure)
+            total = self._joint_total(terms.joint(), weighed, structure)
         correction.weights(self, terms)
         return -total / size
 
@@ -124,9 +124,8 @@ class Objective(ABC):
             parts.append(self.bound(terms.shared) + self._score(joint, weighed, structure, shared=True))
         return sum(parts[1:], parts[0])
 
-    def _joint_total(self, terms: LogTerms, weighed: Weighed, structure: Structure) -> Tensor:
-        """The bound of the joint evidence of all data."""
-        joint = terms.shared if terms.local is None else terms.shared + terms.local.sum(-1)  # type: ignore[operator]
+    def _joint_total(self, joint: Tensor, weighed: Weighed, structure: Structure) -> Tensor:
+        """The bound of the joint evidence of all data, from their joint log weights (particles,)."""
         local_scores = self._score(joint, weighed, structure, shared=False, joint=True)
         return self.bound(joint) + local_scores + self._score(joint, weighed, structure, shared=True)
 
@@ -200,7 +199,9 @@ class _PathGradient:
         if self.gradient == "doubly-reparameterized":
             for site in sites:
                 if copies[site.name].requires_grad:
-                    copies[site.name].register_hook(self._hook(site.dim, site.fn.event_dim))
+                    copies[site.name].register_hook(  # type: ignore[no-untyped-call]
+                        self._hook(site.dim, site.fn.event_dim)
+                    )
         if len(sites) == 1:
             live, fixed = drawn, drawn
         else:
@@ -223,7 +224,7 @@ class _PathGradient:
         if terms.shared is None or order == 1.0:
             whole = terms
         else:
-            joint = terms.shared if terms.local is None else terms.shared + terms.local.sum(-1)
+            joint = terms.joint()
             whole = LogTerms(joint.unsqueeze(-1), joint)
         self.factor = LogTerms(
             *(

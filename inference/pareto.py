@@ -45,7 +45,7 @@ def smooth(log_weight: Tensor) -> tuple[Tensor, Tensor]:
     cutoff = largest[-1].clamp(min=floor)  # (data,)
     sizes = (largest > cutoff).sum(0)  # (data,), smaller than the tail where weights are tied
     khat[equal | (sizes == 0)] = -math.inf
-    for size in sizes.unique().tolist():
+    for size in sorted(set(sizes.tolist())):
         if size < _FEWEST_TAIL_WEIGHTS:
             continue
         columns = ((sizes == size) & torch.isnan(khat)).nonzero()[:, 0]

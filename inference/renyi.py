@@ -47,7 +47,7 @@ class Renyi(Objective, Estimator):
         particles: int = 5,
         *,
         gradient: Gradient = "pathwise",
-        draws: int = 32,
+        draws: int = 64,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
         super().__init__(particles, gradient)
@@ -118,7 +118,7 @@ class IWAE(Renyi):
         particles: int = 50,
         *,
         gradient: Gradient = "pathwise",
-        draws: int = 32,
+        draws: int = 64,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
         super().__init__(0.0, particles, gradient=gradient, draws=draws, max_bytes=max_bytes)

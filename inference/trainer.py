@@ -89,7 +89,7 @@ class Trainer:
         batch = self.data.draw(self._rows())
         loss = self.objective.loss(self.pair, batch, **self._beta())
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.optimizer.step()
@@ -155,5 +155,5 @@ class Trainer:
         if self._order is None or self._order[0] != epoch:
             generator = torch.Generator().manual_seed(hash((self.seed, epoch)) % 2**63)
             order = torch.randperm(len(self.data), generator=generator).to(self.device)
-            self._order = (epoch, list(order.split(self.batch_size)))
+            self._order = (epoch, list(torch.split(order, self.batch_size)))
         return self._order[1][place]

@@ -60,6 +60,11 @@ class LogTerms:
         else:
             self.local = value if self.local is None else self.local + value
 
+    def joint(self) -> Tensor:
+        """What is shared plus that of all data: (particles or 1,)."""
+        local = 0.0 if self.local is None else self.local.sum(-1)
+        return torch.as_tensor(local if self.shared is None else self.shared + local)
+
     def minus(self, other: LogTerms, factor: float | Tensor = 1.0) -> LogTerms:
         """``self - factor * other``."""
         return LogTerms(_minus(self.local, other.local, factor), _minus(self.shared, other.shared, factor))
@@ -300,11 +305,11 @@ def _bytes_per_row(pair: Pair, batch: Batch, structure: Structure) -> float:
     return max(counter.bytes / (rows * count), 1.0)
 
 
-class _AllocationCounter(TorchDispatchMode):
+class _AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that operations make anew."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -258,6 +258,12 @@ def test_validation_leaves_the_run_as_it_was():
     assert not watched.pair.training
 
 
+def test_validations_differ_by_the_parameters_alone():
+    still = functools.partial(torch.optim.SGD, lr=0.0)
+    run = fit(VAE((6,), latent=2), data(), epochs=3, batch_size=25, optimizer=still, validation=data(20))
+    assert len({row["validation"] for row in run.history}) == 1
+
+
 def test_seeds_and_the_caller_s_generator():
     x = data()
     torch.manual_seed(5)
