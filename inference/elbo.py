@@ -37,6 +37,7 @@ class ELBO(Objective, Estimator):
         max_bytes: memory that an estimate may use.
 
     Example:
+        >>> import torch
         >>> from pyrogen.models import LinearGaussianVAE
         >>> pair = LinearGaussianVAE((4,), latent=2)
         >>> ELBO().estimate(pair, torch.zeros(3, 4)).log_prob.shape

@@ -108,6 +108,7 @@ class IWAE(Renyi):
         max_bytes: memory that an estimate may use.
 
     Example:
+        >>> import torch
         >>> from pyrogen.models import LinearGaussianVAE
         >>> IWAE(5).estimate(LinearGaussianVAE((4,), latent=2), torch.zeros(3, 4)).kind
         'lower'

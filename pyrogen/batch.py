@@ -22,15 +22,23 @@ Batch: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 def arguments(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and keyword arguments with which a batch is handed to a model or guide.
 
+    Raises:
+        DataError: the batch is no tensor, tuple, list or dict.
+
     Example:
         >>> arguments(torch.zeros(3))
         ((tensor([0., 0., 0.]),), {})
     """
     if isinstance(batch, Tensor):
         return (batch,), {}
+    if isinstance(batch, (tuple, list)):
+        return tuple(batch), {}
     if isinstance(batch, Mapping):
         return (), dict(batch)
-    return tuple(batch), {}
+    raise DataError(
+        f"a batch must be a tensor or a tuple or dict of tensors, not {type(batch).__name__}: turn an array into a tensor "
+        "with torch.as_tensor, and hand over a data loader's batches one by one"
+    )
 
 
 def map_tensors(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -39,7 +47,7 @@ def map_tensors(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
         return change(batch)
     if isinstance(batch, Mapping):
         return {name: change(value) if isinstance(value, Tensor) else value for name, value in batch.items()}
-    return tuple(change(value) if isinstance(value, Tensor) else value for value in batch)
+    return tuple(change(value) if isinstance(value, Tensor) else value for value in arguments(batch)[0])
 
 
 def index(batch: Batch, rows: slice | Tensor) -> Batch:

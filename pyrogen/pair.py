@@ -7,20 +7,25 @@ them, and nothing stays in Pyro's global parameter store.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import dis
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
 
-from .batch import Batch, signature
+from .batch import Batch, length, signature
 from .errors import PairError
 from .structure import Structure, probe
 
 __all__ = ["Pair"]
+
+_running: list[Pair] = []
+"""The pairs whose parameters are in Pyro's store, innermost last."""
 
 
 class Pair(nn.Module):
@@ -53,7 +58,9 @@ class Pair(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._param_store: dict[str, dict[str, Any]] = {"params": {}, "constraints": {}}
+        self._homes: dict[str, tuple[tuple[str, ...], str]] = {}  # where the parameter of a Pyro name lives
+        self._constraints: dict[str, Any] = {}
+        self._loaded: frozenset[str] | None = None
         self._structures: dict[Any, Structure] = {}
 
     def model(self, *args: Any, **kwargs: Any) -> Any:
@@ -69,8 +76,9 @@ class Pair(nn.Module):
 
         ``pyro.param`` (with its constraints), ``pyro.module``, ``PyroModule`` and autoguides work as they do under
         Pyro's SVI, except that their values live in the pair: two pairs whose sites and parameters share names do not
-        touch each other. Networks that the functions own (methods of a module), or name in a closure or as globals, become
-        submodules, so that ``train``, ``eval`` and ``to`` reach them.
+        touch each other. Networks that the functions own (methods of a module) or name, as a closure, a global,
+        a default or an argument of a ``functools.partial``, become submodules, so that ``train``, ``eval`` and ``to`` reach
+        them. A network given to two pairs belongs to both.
 
         Args:
             model: a Pyro function, module or bound method.
@@ -80,6 +88,9 @@ class Pair(nn.Module):
         Returns:
             A `Pair`. Its ``pyro.param`` parameters exist after the first run; call ``initialise(batch)`` to have them
             before.
+
+        Raises:
+            PairError: the model or the guide is not callable.
 
         Example:
             >>> import pyro.distributions as dist
@@ -110,51 +121,108 @@ class Pair(nn.Module):
 
         Raises:
             PairError: the model and the guide do not fit each other or the batch; the message names the site.
+            DataError: the batch is none.
         """
-        key = (self.training, signature(batch))
-        if key not in self._structures:
-            self._structures[key] = probe(self, batch)
-        return self._structures[key]
+        rows, kind = length(batch), signature(batch)
+        known = self._structures.get(kind) or self._structures.get((kind, rows))
+        if known is None:
+            self._inherit()
+            known = probe(self, batch)
+            self._check_loaded()
+            self._structures[kind if known.rows is None else (kind, rows)] = known
+        return known
 
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Run Pyro code with this pair's own parameters in place of those of the global store."""
-        state = self._param_store
-        before = len(state["params"])
-        with pyro.get_param_store().scope(state):  # type: ignore[arg-type]
+        if _running and _running[-1] is self:
             yield
-        if len(state["params"]) != before:
-            self._adopt()
+            return
+        before = self._parameters_by_pyro_name()
+        state = {"params": before, "constraints": self._constraints}
+        _running.append(self)
+        try:
+            with pyro.get_param_store().scope(state):  # type: ignore[arg-type]
+                yield
+        finally:
+            _running.pop()
+        after = state["params"]
+        if len(after) != len(before) or any(before.get(name) is not value for name, value in after.items()):
+            self._adopt(before, after, state["constraints"])
 
-    def _adopt(self) -> None:
+    def _parameters_by_pyro_name(self) -> dict[str, nn.Parameter]:
+        """The parameters of earlier runs, looked up anew: a move, a load or the user may have replaced some."""
+        found: dict[str, nn.Parameter] = {}
+        for name, (path, key) in self._homes.items():
+            module: nn.Module | None = self
+            for part in path:
+                module = None if module is None else module._modules.get(part)
+            parameter = None if module is None else module._parameters.get(key)
+            if parameter is not None:
+                found[name] = parameter
+        return found
+
+    def _adopt(self, before: Mapping[str, Tensor], after: Mapping[str, Tensor], constraints: dict[str, Any]) -> None:
         """Make a module parameter of every tensor that a run has left in the parameter store."""
-        own = {id(parameter) for parameter in self.parameters()}
-        for name, value in self._param_store["params"].items():
-            if id(value) in own:
-                continue
-            if "pyro_params" not in self._modules:
-                self.pyro_params = _PyroParams()
-            if not isinstance(value, nn.Parameter):
-                value = nn.Parameter(value.detach().clone())
-            self._param_store["params"][name] = self.pyro_params.add(name, value)
+        places = {id(parameter): _place(name) for name, parameter in self.named_parameters()}
+        homes = {}
+        for name, value in after.items():
+            if id(value) in places:
+                homes[name] = places[id(value)]
+            elif name in before:  # the program has set it, as `pyro.get_param_store()[name] = ...` does
+                with torch.no_grad():
+                    before[name].copy_(value)
+                homes[name] = self._homes[name]
+            else:
+                homes[name] = (("pyro_params",), self._own_params().add(name, value))
+        self._homes, self._constraints = homes, constraints
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        result = super()._apply(fn, recurse)
-        # A move may have replaced parameter objects: names of the pair's own point to the new ones, aliases of
-        # module parameters are forgotten and found again in the next run.
-        own = self.pyro_params.entries() if "pyro_params" in self._modules else {}
-        kept = {id(parameter) for parameter in self.parameters()}
-        store = self._param_store
-        store["params"] = {
-            name: own.get(name, value) for name, value in store["params"].items() if name in own or id(value) in kept
-        }
+    def _own_params(self) -> _PyroParams:
+        if "pyro_params" not in self._modules:
+            self.pyro_params = _PyroParams()
+        return self.pyro_params
+
+    def _inherit(self) -> None:
+        """Take over the ``pyro.param`` parameters of pairs inside this one, whose programs it may run."""
+        for path, module in self.named_modules():
+            if isinstance(module, Pair) and module is not self:
+                for name, (inner, key) in module._homes.items():
+                    self._homes.setdefault(name, ((*path.split("."), *inner), key))
+                    self._constraints.setdefault(name, module._constraints[name])
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """See `torch.nn.Module.load_state_dict`; ``pyro.param`` parameters may be loaded before the first run."""
+        fresh = self._is_fresh()
+        result = super().load_state_dict(state_dict, strict, assign)
+        if fresh and strict:
+            self._loaded = frozenset(self._own_params()._parameters) if "pyro_params" in self._modules else frozenset()
         return result
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        saved = any(key.startswith(f"{prefix}pyro_params.") for key in state_dict)
-        if saved and "pyro_params" not in self._modules:
-            self.pyro_params = _PyroParams()
+        own = f"{prefix}pyro_params."
+        if self._is_fresh():
+            for name in [name for name in state_dict if name.startswith(own)]:
+                self._own_params().expect(name.removeprefix(own), state_dict[name])
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _is_fresh(self) -> bool:
+        return not self._homes and not self._structures
+
+    def _check_loaded(self) -> None:
+        """Compare the parameters that were loaded before the first run with those that the run has shown."""
+        if self._loaded is None:
+            return
+        made = {key for path, key in self._homes.values() if path == ("pyro_params",)}
+        for names, problem in (
+            (self._loaded - made, "which no pyro.param statement of the first run names"),
+            (made - self._loaded, "which the loaded state lacks"),
+        ):
+            if names:
+                raise PairError(
+                    f"the state that was loaded belongs to another pair: 'pyro_params.{min(names)}', {problem}. Load the "
+                    "state of a pair with the same pyro.param statements, or pass strict=False"
+                )
+        self._loaded = None
 
 
 class _FunctionPair(Pair):
@@ -163,11 +231,21 @@ class _FunctionPair(Pair):
     def __init__(self, model: Callable[..., Any], guide: Callable[..., Any] | None, data_plate: str) -> None:
         super().__init__()
         for role, program in (("model", model), ("guide", guide)):
-            if program is not None and not callable(program):
+            if not callable(program) and (program is not None or role == "model"):
                 raise PairError(f"the {role} must be a callable Pyro program, not {type(program).__name__}")
         self.data_plate = data_plate
-        for name, module in _modules_of(model, guide):
-            self.add_module(name, module)
+        networks = [
+            (role, name, network)
+            for role, program in (("model", model), ("guide", guide))
+            for name, network in _networks(program, f"{role}_module")
+        ]
+        inner = {id(part) for *_, network in networks for part in network.modules() if part is not network}
+        for role, name, network in networks:
+            if id(network) not in inner:
+                inner.add(id(network))
+                while hasattr(self, name):
+                    name = f"{role}_{name}"
+                self.add_module(name, network)
         # In a tuple, so that nn.Module does not register a callable module a second time.
         self._programs = (model, guide)
 
@@ -187,51 +265,87 @@ class _FunctionPair(Pair):
 class _PyroParams(nn.Module):
     """The unconstrained values of ``pyro.param`` statements, as parameters."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._names: dict[str, str] = {}
-        self._loaded: dict[str, Tensor] = {}
-
-    def add(self, name: str, value: nn.Parameter) -> nn.Parameter:
-        """Register a value under a name; one that was loaded before the name was known takes its place."""
-        key = _escape(name)
-        loaded = self._loaded.pop(key, None)
-        if loaded is not None:
-            with torch.no_grad():
-                value.copy_(loaded)
+    def add(self, name: str, value: Tensor) -> str:
+        """Register a value under a name, and return its key; one that was loaded before takes the value's place."""
+        key = name.replace("%", "%25").replace("/", "%2F").replace(".", "/")  # nn.Module forbids dots
+        if not key or (hasattr(self, key) and key not in self._parameters):
+            key += "%"  # taken by nn.Module itself, as `half` and `type` are
+        loaded = self._parameters.get(key)
+        if loaded is not None and loaded.shape != value.shape:
+            raise PairError(
+                f"pyro.param('{name}') has shape {tuple(value.shape)}, and the state that was loaded holds "
+                f"{tuple(loaded.shape)} for it: load the state of a pair built with the same sizes"
+            )
+        if isinstance(value, nn.Parameter):  # of a network that the pair does not know
+            if loaded is not None:
+                with torch.no_grad():
+                    value.copy_(loaded)
+        elif loaded is not None:
+            loaded.data = loaded.data.to(value)
+            value = loaded
+        else:
+            # A copy: the initial tensor may be the user's own, or another pair's too.
+            value = nn.Parameter(value.detach().clone())
         self.register_parameter(key, value)
-        self._names[name] = key
-        return value
+        return key
 
-    def entries(self) -> dict[str, nn.Parameter]:
-        """The parameters by the names that the program gave them."""
-        return {name: getattr(self, key) for name, key in self._names.items()}
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            name = key.removeprefix(prefix)
-            if name not in self._parameters:  # its `pyro.param` statement has not run yet
-                self._loaded[name] = state_dict.pop(key)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+    def expect(self, key: str, value: Tensor) -> None:
+        """Make room for a value that is about to be loaded."""
+        if key not in self._parameters:
+            self.register_parameter(key, nn.Parameter(torch.empty_like(value)))
 
 
-def _escape(name: str) -> str:
-    """A parameter's name without the dots that `nn.Module` forbids."""
-    return name.replace(".", "/")
+def _place(name: str) -> tuple[tuple[str, ...], str]:
+    """The modules on the way to a parameter, and its key in the last."""
+    *path, key = name.split(".")
+    return tuple(path), key
 
 
-def _modules_of(*programs: Callable[..., Any] | None) -> Iterator[tuple[str, nn.Module]]:
-    """The networks that belong to the programs, each once, under names that a pair has free."""
-    seen: set[int] = set()
-    for role, program in zip(("model", "guide"), programs, strict=True):
-        owner = program if isinstance(program, nn.Module) else getattr(program, "__self__", None)
-        found: dict[str, Any] = {}
-        if isinstance(owner, nn.Module):
-            found = {f"{role}_module": owner}
-        elif inspect.isfunction(program):
-            names = inspect.getclosurevars(program)
-            found = {**names.globals, **names.nonlocals}
-        for name, module in found.items():
-            if isinstance(module, nn.Module) and id(module) not in seen:
-                seen.add(id(module))
-                yield f"{name}_module" if hasattr(Pair, name) else name, module
+def _networks(program: Any, name: str, seen: set[int] | None = None) -> Iterator[tuple[str, nn.Module]]:
+    """The networks that a program owns or names, and those of the functions that it names, found without a run."""
+    seen = set() if seen is None else seen
+    if id(program) in seen or isinstance(program, type | ModuleType | Tensor):
+        return
+    seen.add(id(program))
+    if isinstance(program, nn.Module):
+        yield name, program
+    elif isinstance(program, FunctionType):
+        for inner, value in _named_by(program):
+            yield from _networks(value, inner, seen)
+    elif isinstance(program, MethodType):
+        yield from _networks(program.__self__, name, seen)
+        yield from _networks(program.__func__, name, seen)
+    elif isinstance(program, partial):  # the handlers of pyro.poutine are such, too
+        for inner, value in [(name, program.func), *((name, arg) for arg in program.args), *program.keywords.items()]:
+            yield from _networks(value, inner, seen)
+    else:
+        if isinstance(program, list | tuple):
+            program = {f"{name}_{place}": value for place, value in enumerate(program)}
+        items = program if isinstance(program, dict) else getattr(program, "__dict__", {})
+        yield from ((str(key).replace(".", "_"), value) for key, value in items.items() if isinstance(value, nn.Module))
+
+
+def _named_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function's closure, defaults and code name."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a variable that has no value yet
+            yield name, cell.cell_contents
+    parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+    defaults = function.__defaults__ or ()
+    yield from zip(parameters[len(parameters) - len(defaults) :], defaults, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
+    package = function.__module__.partition(".")[0]
+    if package in ("torch", "pyro"):
+        return
+    for name in _global_names(function.__code__):
+        value = function.__globals__.get(name)
+        if not isinstance(value, FunctionType) or value.__module__.partition(".")[0] == package:
+            yield name, value
+
+
+def _global_names(code: CodeType) -> Iterator[str]:
+    """Names that code, and code nested in it, loads as globals; attributes of the same names are not meant."""
+    yield from dict.fromkeys(step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _global_names(constant)

@@ -81,6 +81,7 @@ def run_guide(
     particles: int | None = None,
     nesting: int = 1,
     given: Mapping[str, Tensor] | None = None,
+    indices: Mapping[str, Tensor] | None = None,
 ) -> Sites:
     """Run the guide; its latents are drawn, or taken from `given`. Call inside ``pair.scope()``.
 
@@ -91,8 +92,9 @@ def run_guide(
         particles: size of the particle dimension, or None for a run without one.
         nesting: number of plate dimensions that the pair uses.
         given: values of latents, by name.
+        indices: subsample indices, by plate, of an earlier run that this one repeats; drawn if not given.
     """
-    handler = _Recorder(pair.data_plate, particles, nesting, given or {}, {}, draw=True)
+    handler = _Recorder(pair.data_plate, particles, nesting, given or {}, indices or {}, draw=True)
     with handler:
         pair.guide(*args, **kwargs)
     return handler.sites

@@ -56,10 +56,8 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
     if not location:
         raise ConfigurationError("images needs a folder: write images:DIRECTORY")
     folder = existing_folder(location)
-    here, classes = (
-        _images(folder),
-        sorted(path for path in folder.iterdir() if path.is_dir() and _images(path)),
-    )
+    here = _images(folder)
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and _images(path))
     if here and classes:
         raise DataError(
             f"{folder}: images both in the folder and in its subfolder {classes[0].name}: keep either, "

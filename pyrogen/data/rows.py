@@ -204,8 +204,8 @@ def within_unit_interval(rows: Rows, scale: float) -> None:
         return
     row, column = np.argwhere((values < 0) | (values > scale))[0]
     raise DataError(
-        f"{rows.where}: {_place(rows, row, column)} is {values[row, column] / scale:g}: only values in [0, "
-        '1] can be binarized; pass the scale= that divides them into it, or binarize="none"'
+        f"{rows.where}: {_place(rows, row, column)} is {values[row, column] / scale:g}: only values in "
+        '[0, 1] can be binarized; pass the scale= that divides them into it, or binarize="none"'
     )
 
 
@@ -231,8 +231,8 @@ def _check_finite(rows: Rows) -> None:
         return
     row, column = np.argwhere(~finite)[0]
     raise DataError(
-        f"{rows.where}: {_place(rows, row, column)} is {values[row, column]}: values must be finite in 32 "
-        f"bits, and {int(finite.size - finite.sum())} aren't; fill in or leave out what is missing"
+        f"{rows.where}: {_place(rows, row, column)} is {values[row, column]}: values must be finite in 32 bits, "
+        f"and {int(finite.size - finite.sum())} aren't; fill in or leave out what is missing"
     )
 
 

@@ -243,6 +243,7 @@ BAD_INPUTS = {
         r"rows.npz\[x\]: the label of row 0, counted from 0, is 0.5: labels are integers or names",
     ),
     "labels that are NaN": (npz(x=TABLE, y=but(TABLE, 3, 0, np.nan)[:, 0]), LABELS, r"label of row 3, .*is nan"),
+    "labels that are infinite": (npz(x=TABLE, y=but(TABLE, 3, 0, np.inf)[:, 0]), LABELS, r"label of row 3, .*is inf"),
     "labels that are dates": (npz(x=TABLE, y=TABLE[:, 0].astype("M8[D]")), LABELS, r"labels of type datetime64"),
     # Tables
     "csv without rows": (file("a.csv", "a,b\n"), {}, r"a.csv: no rows: its shape is \(0, 2\)"),
@@ -318,6 +319,11 @@ BAD_ARRAYS = {
     "ragged": (([[1, 2], [3]],), {}, "arrays, train: not an array: .*rows of one length"),
     "test of one axis": ((TABLE, TABLE[0]), {}, r"arrays, test: an array of shape \(3,\)"),
     "no test labels": ((TABLE, TABLE), {"train_labels": np.zeros(20)}, "arrays, test: there are no labels"),
+    "labels missing": (
+        (TABLE,),
+        {"train_labels": np.array(["a", None] * 10, dtype=object)},
+        "arrays, train: the label of row 1, counted from 0, is None",
+    ),
     "labels short": ((TABLE,), {"train_labels": np.zeros(3)}, r"arrays, train: labels of shape \(3,\) for 20"),
     "test rows NaN": ((TABLE, but(TABLE, 0, 0, np.nan)), {"name": "mine"}, "mine, test: row 0, column 0"),
 }

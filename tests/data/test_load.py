@@ -16,6 +16,7 @@ from PIL import Image
 
 import pyrogen.data
 from pyrogen.data import from_arrays, load
+from pyrogen.data.idx import read_idx
 from pyrogen.data.loading import FAMILIES, SUFFIXES
 from pyrogen.errors import ConfigurationError, DataError
 
@@ -211,6 +212,16 @@ def test_mnist_without_labels_reads_no_labels(tmp_path):
     assert data.train.labels is None
 
 
+def test_idx_arrays_are_plain_arrays(tmp_path):
+    array = (TABLE * 1000).astype("i2")
+    read = read_idx(write_idx(tmp_path / "a.gz", array, zipped=True))
+    assert (read == array).all()
+    assert read.dtype.isnative
+    read[0] = 0
+    # The labels' file isn't opened unless labels are asked for.
+    assert load(f"idx:{tmp_path}/a.gz,{tmp_path}/missing").name == "a"
+
+
 def labelled_sources(folder: Path) -> dict[str, str]:
     """Twenty rows whose label is 1 for the last ten."""
     marks = (np.arange(20) >= 10).astype(np.int64)
@@ -256,8 +267,10 @@ def test_npz_with_its_own_test_rows_and_class_names(tmp_path):
     data = load(source, labels=True)
     assert data.test.labels.tolist() == [9, 9]
     assert sorted(set(data.train.labels.tolist())) == [9, 10]
-    source = npz(tmp_path, train=TABLE, test=TABLE[:2], labels=np.array(["b", "c"] * 10), test_labels=["c", "b"])
-    assert load(source, labels=True).test.labels.tolist() == [1, 0]
+    source = npz(tmp_path, train=TABLE, test=TABLE[:2], labels=np.array(["b", "c"] * 10), test_labels=["c", "a"])
+    data = load(source, labels=True)
+    assert data.test.labels.tolist() == [2, 0]
+    assert set(data.train.labels.tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize("scale", [None, 16, 32])

@@ -1,0 +1,199 @@
+"""Fit a pair to data; write a run directory.
+
+PAIR is a name that `pyrogen models` lists, a class (package.module:Class), a class in a file (file.py:Class), or two Pyro
+functions in a file (file.py:model,guide). Its constructor's arguments are given as --args.NAME VALUE.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
+
+from pyrogen.errors import ConfigurationError
+
+from .names import absolute
+from .pairs import build_pair
+from .pictures import save_pictures
+from .sources import add_data_options, load_data
+from .specs import make_objective, make_optimizer, make_scheduler
+
+if TYPE_CHECKING:
+    from pyrogen.data import Dataset
+    from pyrogen.inference import Run
+
+__all__ = ["add_arguments", "run"]
+
+_UNRECORDED = ("config", "name", "resume", "overwrite", "progress", "fit", "versions", "tokens")
+_PASSED = (
+    "epochs",
+    "steps",
+    "batch_size",
+    "lr",
+    "clip",
+    "patience",
+    "device",
+    "seed",
+    "checkpoint_every",
+    "log_every",
+    "tensorboard",
+)
+_DERIVED = ("comparison.json", "comparison.nc", "pictures.npz", "report.html")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The command's arguments."""
+    yes_no = ActionYesNo(no_prefix="no-")
+    add = parser.add_argument
+    add("--config", action="config", help="a YAML file of these options, underscores for hyphens; a run's own will do")
+    add("name", metavar="PAIR", nargs="?", type=str | None, default=None, help="what to fit; 'pair' in a YAML file")
+    add("--pair", type=str | None, default=None, help=SUPPRESS)
+    add("--args", type=dict[str, Any], default={}, help="the pair's arguments, as --args.NAME VALUE or as YAML")
+    add("--data", type=str | None, default=None, help="where the data come from; see pyrogen data")
+    add_data_options(parser)
+    add("--objective", type=str, default="elbo", help="what to maximise: elbo, iwae:K, renyi:ALPHA:K, or a class")
+    gradients = Literal["pathwise", "sticking-the-landing", "doubly-reparameterized"]
+    add("--gradient", type=gradients | None, default=None, help="its gradient estimator, if not its default")
+    add("--epochs", type=int | None, default=None, help="passes over the data")
+    add("--steps", type=int | None, default=None, help="optimizer steps, instead of epochs")
+    add("--batch-size", type=int, default=128, help="data per step")
+    add("--lr", type=float, default=1e-3, help="learning rate")
+    add("--optimizer", type=str | None, default=None, help="Adam if not given; such as SGD:momentum=0.9")
+    add("--scheduler", type=str | None, default=None, help="of the learning rate: cosine, or such as StepLR:step_size=1000")
+    add("--clip", type=float | None, default=None, help="largest norm of the gradient")
+    add("--beta", type=float, default=1.0, help="factor of the ELBO's divergence")
+    add("--warmup", type=int | None, default=None, help="steps over which that factor rises from 0")
+    add("--patience", type=int | None, default=None, help="stop after so many epochs without a better validation")
+    add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add("--seed", type=int, default=0, help="seeds initial parameters, batches and draws")
+    add("--directory", type=str | None, default=None, help="where the run goes; runs/PAIR-DATA if not given")
+    add("--resume", action=yes_no, default=False, help="go on from the directory's checkpoint")
+    add("--overwrite", action=yes_no, default=False, help="begin anew in a directory that holds a run")
+    add("--checkpoint-every", type=int, default=1, help="epochs between checkpoints")
+    add("--log-every", type=int, default=100, help="steps between rows of history.csv")
+    add("--tensorboard", action=yes_no, default=False, help="write TensorBoard curves, too")
+    add("--progress", action=yes_no, default=None, help="show a progress bar; as if on a terminal")
+    # A run's own config.yaml holds these two beside the options.
+    add("--fit", type=dict | None, default=None, help=SUPPRESS)
+    add("--versions", type=dict | None, default=None, help=SUPPRESS)
+
+
+def run(options: Namespace) -> None:
+    """Fit, draw the pictures, say where things are.
+
+    Raises:
+        PyrogenError: an option cannot be used, or the fit failed.
+        KeyboardInterrupt: after Ctrl-C; the message says how to go on.
+    """
+    from pyrogen.inference import fit, linear_warmup
+
+    name, source = options.name or options.pair, options.data
+    if name is None:
+        raise ConfigurationError("name a pair: pyrogen fit PAIR --data SOURCE; pyrogen models lists those of the zoo")
+    if source is None:
+        raise ConfigurationError("name the data: --data digits, or --data FILE.npy; pyrogen data --help lists the forms")
+    if (options.epochs is None) == (options.steps is None):
+        raise ConfigurationError("say how long to train: either --epochs or --steps")
+    dataset = load_data(source, options)
+    pair, given = build_pair(name, options.args, options.get("tokens", []), shape=dataset.shape, seed=options.seed)
+    directory = Path(options.directory or f"runs/{_slug(name)}-{_slug(dataset.name)}")
+    kept = {key: value for key, value in options.as_dict().items() if key not in _UNRECORDED}
+    config = {**kept, "pair": absolute(name), "args": given, "directory": str(directory)}
+    schedule = linear_warmup(options.warmup) if options.warmup is not None else lambda step: 1.0
+    arguments: dict[str, Any] = {
+        "objective": make_objective(options.objective, options.gradient),
+        "optimizer": options.optimizer and make_optimizer(options.optimizer, options.lr),
+        "scheduler": options.scheduler and make_scheduler(options.scheduler),
+        "beta": lambda step: options.beta * schedule(step),
+    }
+    start = time.perf_counter()
+    with _replacing(directory, resume=options.resume, overwrite=options.overwrite):
+        print(_heading(dataset), flush=True)
+        try:
+            done = fit(
+                pair,
+                dataset.train,
+                **arguments,
+                **{key: kept[key] for key in _PASSED},
+                validation=dataset.validation,
+                directory=directory,
+                resume=options.resume,
+                progress=sys.stderr.isatty() if options.progress is None else options.progress,
+                config=config,
+            )
+        except KeyboardInterrupt as error:
+            # fit says what it did; a second Ctrl-C, which cuts a step in half, leaves it no time to.
+            said = str(error).partition(";")[0]
+            state = f"{said}; the checkpoint is written" if said else "stopped at once; the last checkpoint counts"
+            again = f"pyrogen fit --config {shlex.quote(str(directory / 'config.yaml'))} --resume"
+            raise KeyboardInterrupt(f"{state}. Go on with: {again}") from error
+    seconds = time.perf_counter() - start
+    rows = dataset.validation if dataset.validation is not None else dataset.test
+    missing = save_pictures(done.pair, rows, directory, seed=options.seed)
+    print(_summary(name, done, seconds, best=options.patience is not None))
+    for picture, reason in missing.items():
+        print(f"no {picture}: {reason}")
+    print(f"checkpoint, history, configuration and pictures are in {directory}")
+    print(f"next: pyrogen compare {directory}")
+
+
+@contextmanager
+def _replacing(directory: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Refuse to overwrite a run unasked; afterwards remove what was made from parameters that are no more."""
+    from pyrogen.inference.checkpoint import CHECKPOINT
+
+    checkpoint = directory / CHECKPOINT
+    if checkpoint.exists() and not (resume or overwrite):
+        raise ConfigurationError(
+            f"{directory} holds a run: go on with it (--resume), begin anew (--overwrite), or choose another --directory"
+        )
+    before = _changed_at(checkpoint)
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        if _changed_at(checkpoint) != before:
+            for name in _DERIVED:
+                (directory / name).unlink(missing_ok=True)
+
+
+def _changed_at(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def _heading(dataset: Dataset) -> str:
+    held = "no validation data" if dataset.validation is None else f"{len(dataset.validation):,} for validation"
+    return (
+        f"{dataset.name}: {len(dataset.train):,} data of shape {dataset.shape} to train on, {held}; "
+        f"binarization: {dataset.train.binarize}"
+    )
+
+
+def _summary(name: str, done: Run, seconds: float, *, best: bool) -> str:
+    # Counted afterwards: the parameters of Pyro functions are made in their first run.
+    parameters = sum(parameter.numel() for parameter in done.pair.parameters())
+    text = f"{name}: {parameters:,} parameters, fitted in {done.steps:,} steps, {seconds:.1f} s"
+    validations = [row["validation"] for row in done.history if row["validation"] is not None]
+    if not validations:
+        return text
+    value = max(validations) if best else validations[-1]
+    return f"{text}{', stopped early' if done.stopped_early else ''}; validation ELBO {value:.2f} nats per datum"
+
+
+def _slug(name: str) -> str:
+    """The end of a name, fit for a folder's name.
+
+    Example:
+        >>> _slug("examples/own_pair.py:MyVAE"), _slug("synthetic:rings")
+        ('MyVAE', 'synthetic-rings')
+    """
+    last = name.rpartition(":")[2] if ".py:" in name else name
+    return re.sub(r"[^\w.]+", "-", last).strip("-")

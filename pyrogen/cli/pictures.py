@@ -1,0 +1,111 @@
+"""``pictures.npz`` of a run: data and their reconstructions, samples, and walks through the latent space.
+
+Named axes: data, latents, steps (of a walk), shape (of a datum).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyrogen.errors import PairError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pyrogen.data import Split
+    from pyrogen.pair import Pair
+
+__all__ = ["as_data", "save_pictures", "spread_rows"]
+
+_WALKED_ROWS = 256
+"""Data over which a walk looks for the latents that vary most."""
+
+
+def save_pictures(
+    pair: Pair, split: Split, directory: str | Path, *, count: int = 20, samples: int = 64, seed: int = 0
+) -> dict[str, str]:
+    """Write ``pictures.npz``, from which the report draws.
+
+    Args:
+        pair: the fitted pair.
+        split: the data to reconstruct and to walk from; not those that the pair was fitted to.
+        directory: where the file goes.
+        count: how many data to reconstruct.
+        samples: how many samples to draw.
+        seed: seeds the draws; the caller's generators are left as they were.
+
+    Returns:
+        What the pair cannot make, with the reasons.
+    """
+    import numpy as np
+    import torch
+
+    from pyrogen.batch import arguments, index
+    from pyrogen.inference import reconstruct, sample, traverse
+
+    device = next(pair.parameters()).device
+    batch = spread_rows(split, _WALKED_ROWS).to(device).fixed()
+    some = index(batch, slice(count))
+    (inputs, *_), _ = arguments(some)
+    makers: dict[str, Callable[[], Tensor]] = {
+        "inputs": lambda: inputs,
+        "reconstructions": lambda: reconstruct(pair, some),
+        "samples": lambda: sample(pair, batch, samples),
+        "traversal": lambda: traverse(pair, batch),
+    }
+    arrays, missing = {}, {}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for name, make in makers.items():
+            torch.manual_seed(seed)
+            try:
+                arrays[name] = as_data(make(), split.shape, leading=2 if name == "traversal" else 1).cpu().numpy()
+            except PairError as error:
+                missing[name] = str(error)
+    if "reconstructions" in missing:
+        del arrays["inputs"]  # which are there to be compared with them
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = directory / "pictures.npz.tmp"
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    os.replace(temporary, directory / "pictures.npz")
+    return missing
+
+
+def spread_rows(split: Split, count: int) -> Split:
+    """At most so many rows, evenly spread over all of them, in case files are sorted.
+
+    Example:
+        >>> from pyrogen.data import load
+        >>> rows = load("digits").test
+        >>> len(rows), len(spread_rows(rows, 1000))
+        (180, 180)
+        >>> bool((spread_rows(rows, 3).values == rows[[0, 60, 120]].values).all())
+        True
+    """
+    rows = len(split)
+    return split if rows <= count else split[[number * rows // count for number in range(count)]]
+
+
+def as_data(values: Tensor, shape: Sequence[int], *, leading: int = 1) -> Tensor:
+    """What a pair made, in the shape of the data.
+
+    Args:
+        values: (leading axes..., event...).
+        shape: shape of a datum.
+        leading: number of leading axes.
+
+    Returns:
+        (leading axes..., shape...).
+
+    Raises:
+        PairError: it has not as many values as a datum.
+    """
+    made = math.prod(values.shape[leading:])
+    if made != math.prod(shape):
+        raise PairError(f"the observed site has {made} values where a datum has {math.prod(shape)}")
+    return values.detach().reshape(*values.shape[:leading], *shape)  # (leading axes..., shape...)

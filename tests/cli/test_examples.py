@@ -1,0 +1,47 @@
+"""The examples run as they stand, with small flags."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyrogen.cli import main
+from pyrogen.inference import Comparison
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+
+
+def test_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, "demo.py", "--epochs", "1", "--rows", "5", "--particles", "20", "--directory", "demo")
+    assert "IS(20)" in capsys.readouterr().out
+    assert Path("demo/report.html").is_file()
+    drawn = {path.stem for path in Path("demo/pictures").iterdir()}
+    assert drawn == {"bounds", "khat", "overview", "reconstructions", "samples", "training", "traversal"}
+    before = Comparison.load("demo")["ELBO"]
+    # The command line takes over: the same pair on the same data.
+    assert main(["compare", "demo", "--estimators", "elbo"]) == 0
+    after = Comparison.load("demo")["ELBO"]
+    assert (len(before.log_prob), len(after.log_prob)) == (5, 180)
+    error = (before.standard_error.square() + after.standard_error[:5].square()).sqrt()
+    assert ((before.log_prob - after.log_prob[:5]).abs() < 5 * error).all()
+
+
+def test_own_pair(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, "own_pair.py", "--epochs", "1", "--rows", "5", "--particles", "20")
+    assert "IS(20)" in capsys.readouterr().out
+    words = ["--data", "digits", "--binarize", "dynamic", "--epochs", "1", "--args.latent", "4"]
+    assert main(["fit", f"{EXAMPLES / 'own_pair.py'}:MyVAE", *words]) == 0
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_configurations(path: Path) -> None:
+    assert main(["fit", "--config", str(path), "--epochs", "1", "--directory", "run"]) == 0
+    assert main(["compare", "run", "--rows", "3", "--estimators", "elbo:draws=2"]) == 0

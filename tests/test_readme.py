@@ -1,0 +1,28 @@
+"""What the README shows runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SMALLER = {"epochs=20": "epochs=1, progress=False", "IWAE(50)": "IWAE(5)", "5000": "100"}
+
+
+def test_the_python_block_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    for large, small in SMALLER.items():
+        assert large in code
+        code = code.replace(large, small)
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    assert "ELBO" in capsys.readouterr().out
+    assert {"checkpoint.pt", "comparison.json", "comparison.nc"} <= {f.name for f in (tmp_path / "runs/mine").iterdir()}
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", README))))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
