@@ -7,12 +7,11 @@ timed on a few digits and particles, and its time is scaled to the whole task. T
 from __future__ import annotations
 
 import os
-import resource
 
 import pyro
 import torch
 import torch.nn.functional as F
-from timing import in_threads, interleaved
+from timing import ResidentMemory, in_threads, interleaved
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -26,9 +25,9 @@ MAX_BYTES = 64 * 2**20
 
 
 @torch.no_grad()
-def by_hand(pair: VAE, x: Tensor, data: int = 4, particles: int = 256) -> Tensor:
+def by_hand(pair: VAE, x: Tensor, data: int = 4) -> Tensor:
     """Log weights (particles, data), with nothing but torch; the encoder runs once for each datum."""
-    found = []
+    found, particles = [], 256 * torch.get_num_threads()
     for start in range(0, len(x), data):
         part, weights = x[start : start + data], []
         loc, raw = pair.encoder.net(part).chunk(2, -1)
@@ -60,9 +59,8 @@ def measure() -> None:
     pair = VAE((784,), latent=20, hidden=(400,)).eval()
     estimator = ImportanceSampling(PARTICLES, draws=0, max_bytes=MAX_BYTES)
     compare(pair, x[:8], [ImportanceSampling(300, draws=0)])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    compare(pair, x, [estimator])
-    used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    with ResidentMemory() as memory:
+        compare(pair, x, [estimator])
     with torch.no_grad():
         seconds = interleaved(
             {
@@ -76,7 +74,7 @@ def measure() -> None:
     print(f"pyro.infer.Importance (scaled from {PYRO_DIGITS} x {PYRO_PARTICLES}): {scaled:.0f} s")
     print(f"faster than pyro.infer.Importance: {scaled / seconds['pyrogen']:.0f} x (wanted: 30 on one thread, 60 on two)")
     print(f"time against the loop by hand: {seconds['pyrogen'] / seconds['by hand']:.2f} (wanted: at most 1.15)")
-    print(f"resident memory grew by {used / 2**20:.0f} MiB, budget {MAX_BYTES / 2**20:.0f} MiB")
+    print(f"resident memory grew by {memory.grown / 2**20:.0f} MiB, budget {MAX_BYTES / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

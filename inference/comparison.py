@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,9 +181,9 @@ class Comparison:
         latents are each datum's own, so leaving a datum out leaves its prior, and their k-hat is that of the step from
         the posterior to the prior.
         """
-        import arviz
         import xarray
 
+        arviz = _arviz()
         drawn = next((estimate.draws for estimate in self.estimates if estimate.draws is not None), None)
         names = [estimate.name for estimate in self.estimates]
         rows = len(self.estimates[0].log_prob)
@@ -291,6 +292,14 @@ def _plain(estimate: Estimate) -> dict[str, Any]:
     }
 
 
+def _arviz() -> Any:
+    """ArviZ, without the announcement of its next version that it makes once a day."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz
+    return arviz
+
+
 def _column(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
@@ -302,12 +311,10 @@ def _chains(value: Tensor) -> Any:
 
 
 def _saved_draws(path: Path) -> Draws | None:
-    import arviz
-
     if not path.exists():
         return None
     try:
-        found = arviz.from_netcdf(str(path))
+        found = _arviz().from_netcdf(str(path))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged ({error}): compare again, or delete it to go without draws") from error
     if "posterior" not in found.groups():

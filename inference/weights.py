@@ -16,7 +16,7 @@ from typing import Any, cast
 import pyro
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 from tqdm.auto import trange
 
@@ -40,7 +40,8 @@ __all__ = [
 ]
 
 DEFAULT_MAX_BYTES = 512 * 2**20
-_CACHED_ROWS = {"cpu": 1024, "cuda": 65536}
+_CACHED_ROWS = 1024  # of each thread: larger chunks leave its cache and are slower
+_CUDA_ROWS = 65536
 
 
 @dataclass(slots=True)
@@ -283,7 +284,8 @@ def _chunk_sizes(pair: Pair, batch: Batch, structure: Structure, particles: int,
         raise ConfigurationError(
             f"one particle of {least} datum(s) takes about {per_row * least:,.0f} bytes, more than max_bytes={max_bytes:,}"
         )
-    size = min(_CACHED_ROWS.get(device_of(batch).type, 1024), affordable)
+    cuda = device_of(batch).type == "cuda"
+    size = min(_CUDA_ROWS if cuda else _CACHED_ROWS * torch.get_num_threads(), affordable)
     if structure.loop is not None:
         return (min(size, rows) if structure.amortized else rows), 1
     if not structure.amortized:
@@ -305,24 +307,23 @@ def _bytes_per_row(pair: Pair, batch: Batch, structure: Structure) -> float:
     return max(counter.bytes / (rows * count), 1.0)
 
 
-class _AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that operations make anew."""
+class _AllocationCounter(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all tensors that calls of torch make anew, as if none were freed: more than are held at once.
+
+    (A dispatch mode would see temporaries inside such calls, too, but loads torch's compiler, which takes seconds.)
+    """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.bytes = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        inputs = {id(_storage(leaf)) for leaf in tree_iter((args, kwargs)) if isinstance(leaf, Tensor)}
+        inputs = {leaf.untyped_storage().data_ptr() for leaf in tree_iter((args, kwargs)) if isinstance(leaf, Tensor)}
         for leaf in tree_iter(result):
-            if isinstance(leaf, Tensor) and id(_storage(leaf)) not in inputs:
+            if isinstance(leaf, Tensor) and leaf.untyped_storage().data_ptr() not in inputs:
                 self.bytes += leaf.numel() * leaf.element_size()
         return result
-
-
-def _storage(tensor: Tensor) -> Any:
-    return tensor.untyped_storage()
 
 
 def scaled(value: Tensor, site: Site, sites: Sites) -> Tensor:

@@ -239,9 +239,11 @@ def _check_sites(pair: Pair, guide: Any, model: Any) -> None:
                 f"site '{name}' of the model is neither observed nor sampled by the guide: "
                 f"give the guide a pyro.sample('{name}', ...) statement, or observe it"
             )
-        if name in in_guide and site["is_observed"] and not in_guide[name]["is_observed"]:
-            computed = "computed (pyro.deterministic)" if site["infer"].get("_deterministic") else "observed"
-            raise PairError(f"site '{name}' is {computed} in the model, yet the guide samples it: remove one")
+        other = in_guide.get(name)
+        if site["is_observed"] and other is not None and not other["infer"].get("_deterministic"):
+            role = "computed (pyro.deterministic)" if site["infer"].get("_deterministic") else "observed"
+            use = "has a pyro.factor of that name" if other["is_observed"] else "samples it"
+            raise PairError(f"site '{name}' is {role} in the model, yet the guide {use}: remove or rename one")
     for name, site in in_guide.items():
         if site["is_observed"]:  # a factor or something computed
             continue
@@ -485,6 +487,7 @@ def _point_masses(pair: Pair, batch: Batch, nesting: int, guide: Any, model: Any
         name
         for name, site in _samples(guide)
         if isinstance(_innermost(site["fn"]), Delta)
+        and not site["is_observed"]
         and name in model.nodes
         and not model.nodes[name]["fn"].support.is_discrete
     ]

@@ -162,6 +162,20 @@ def test_one_draw_is_that_of_the_guide_itself(model, guide, nesting):
     assert all(torch.equal(site.value, trace.nodes[name]["value"]) for name, site in drawn.visited.items())
 
 
+def test_only_what_is_drawn_or_observed_is_written_down():
+    def program(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", normal(torch.zeros(3)))
+            pyro.deterministic("double", 2 * z, event_dim=1)
+            pyro.factor("factor", x.sum(-1), has_rsample=True)
+
+    pair = Pair.of(local, program)
+    with pair.scope():
+        drawn = run_guide(pair, (X,), {})
+    assert list(drawn.visited) == ["z", "factor"]
+    assert list(drawn.latents()) == ["z"]
+
+
 def test_what_does_not_depend_on_a_latent_is_computed_once():
     encoder, decoder = nn.Linear(3, 3).double(), nn.Linear(3, 3).double()
     seen = []

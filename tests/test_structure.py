@@ -170,7 +170,7 @@ def factored(x):
     with plate(x):
         decode(x)
         pyro.factor("penalty", -x.square().sum(-1))
-        pyro.deterministic("doubled", 2 * x, event_dim=1)
+        pyro.deterministic("halved", x / 2, event_dim=1)
 
 
 def factored_guide(x):
@@ -208,6 +208,12 @@ def discrete_guide(x):
     with plate(x):
         aux = pyro.sample("aux", normal(x.mean(-1), events=0), infer={"is_auxiliary": True})
         pyro.sample("z", dist.Categorical(logits=torch.stack([aux, -aux, aux, aux], -1)))
+
+
+def guess(x):
+    """A point mass on a discrete latent, which is a distribution like any other."""
+    with plate(x):
+        pyro.sample("z", dist.Delta(x.argmax(-1)))
 
 
 def fully_visible(x):
@@ -324,6 +330,12 @@ STRUCTURES = {
         {"objections": ("one mask",), "joint_objections": ("'z' has one mask",)},
     ),
     "discrete": (discrete, discrete_guide, X, {"local": {"z", "x", "aux"}, "reparameterized": {"aux"}}),
+    "one guess": (
+        discrete,
+        guess,
+        X,
+        {"reparameterized": {"z"}, "analytic": set()},
+    ),
     "visible": (fully_visible, None, X, {"latents": (), "local": {"x"}, "reparameterized": set(), "analytic": set()}),
     "per datum": (
         vae,
@@ -459,7 +471,7 @@ def test_a_structure_holds_for_batches_that_it_was_not_taken_from_only_where_it_
     fits_all, of_part = Pair.of(vae, vae_guide), Pair.of(subsampled, subsampled_guide)
     assert fits_all.structure(X) is fits_all.structure(X[:3])
     assert fits_all.structure(X) is not fits_all.structure(X.float())
-    assert [of_part.structure(X[:rows]).subsampled for rows in (4, 8, 5)] == [False, True, True]
+    assert [of_part.structure(X[:rows]).subsampled for rows in (8, 4, 5)] == [True, False, True]
     one_by_one = Pair.of(sequential, sequential_guide)
     assert len(one_by_one.structure(X).latents) == ROWS
     assert len(one_by_one.structure(X[:3]).latents) == 3
@@ -508,6 +520,38 @@ def test_a_probe_leaves_no_trace():
     assert all(torch.equal(state[name], value) for name, value in pair.state_dict().items())
     assert all(parameter.grad is None for parameter in pair.parameters())
     assert torch.distributions.Distribution._validate_args is validation
+    nn.Dropout()(X)  # no hook is left behind
+
+
+class AlwaysNoisy(nn.Dropout):
+    def train(self, mode=True):
+        return super().train(True)
+
+
+def test_dropout_that_its_owner_keeps_on_is_left_on():
+    noise = AlwaysNoisy(0.5)
+
+    def guide(x):
+        with plate(x):
+            encode(noise(x))
+
+    assert Pair.of(vae, guide).structure(X).objections == ()
+    assert noise.training
+
+
+def test_rounding_in_a_computed_latent_is_no_failure_to_run_at_once():
+    def guide(x):
+        with plate(x):
+            noise = pyro.sample("aux", normal([0.0, 0.0]), infer={"is_auxiliary": True})
+            # Another rounding for another number of elements, as matrix products have it on some processors.
+            pyro.sample("z", dist.Delta(noise * (1 + 1e-14 * noise.numel()), event_dim=1))
+
+    assert Pair.of(vae, guide).structure(X).loop is None
+
+
+def test_faults_are_found_where_validation_is_off():
+    with pyro.validation_enabled(False), pytest.raises(PairError, match="outside the support of the model's Gamma"):
+        Pair.of(gamma_prior, negative_guide).structure(X)
 
 
 def test_data_that_look_at_each_other_have_no_evidence_of_their_own():
@@ -595,6 +639,22 @@ def no_event(x):
     pyro.sample("x", normal(wide(z), events=1), obs=x)
 
 
+def no_event_no_plate(x):
+    pyro.sample("x", normal(torch.zeros(ROWS, 3)), obs=x)
+
+
+def level_only(x):
+    with plate(x, dim=-2):
+        pyro.sample("level", normal([[0.0]], events=0))
+        pyro.sample("z", dist.Poisson(x.new_ones(1, 1)))
+
+
+def same_factor(x):
+    with plate(x):
+        encode(x)
+        pyro.factor("penalty", x.sum(-1), has_rsample=True)
+
+
 def factor_unsaid(x):
     with plate(x):
         encode(x)
@@ -659,6 +719,14 @@ FAULTS = {
         X,
         r"site 'z' has batch shape \(8,\) and event shape \(\) in the guide, and \(8,\) and \(2,\) in the model: use",
     ),
+    "another plate inside": (nested, level_only, X, r"site 'z' has batch shape \(8, 1\) and .* \(8, 3\) and .* same plates"),
+    "no plate": (
+        no_event_no_plate,
+        None,
+        X,
+        r"site 'x': log_prob has shape \(8,\), more dimensions than plates.* .to_event",
+    ),
+    "factors of one name": (factored, same_factor, X, "'penalty' is observed in the model, yet the guide has a pyro.factor"),
     "batch dimension": (no_event, vae_guide, X, r"site 'x': (.|\n)*declare event dimensions with .to_event"),
     "grey data": (
         bits,

@@ -111,9 +111,7 @@ def bounds(record: Mapping[str, Any]) -> Figure:
             particles, bound, error = (column(curve[key]) for key in ("particles", "bound", "error"))
             curves.append((row, look, particles, bound, np.abs(error)))
         elif row["nats"] is not None and math.isfinite(row["nats"]):
-            error_of_mean = row.get("error")
-            known = error_of_mean is not None and math.isfinite(error_of_mean)
-            bands.append((row, look, float(row["nats"]), abs(float(error_of_mean)) if known else 0.0))
+            bands.append((row, look, float(row["nats"]), _width(row)))
     if not curves:
         raise DataError("no estimate has a curve over the number of particles: evaluate one at several numbers")
 
@@ -123,7 +121,10 @@ def bounds(record: Mapping[str, Any]) -> Figure:
     for row, look, particles, bound, error in curves:
         line: dict[str, Any] = {"color": look.color, "ls": look.dash, "marker": _MARKERS[row["kind"]]}
         axes.errorbar(particles, bound, yerr=error, elinewidth=1.2, **line)
-        handles.append(Line2D([], [], label=_named(row), **line))
+        handles.append(Line2D([], [], label=f"bound from the weights of {label(row['name'])}", **line))
+        # A bound is the end of its own curve; an estimate that is none (smoothed weights) is drawn beside it.
+        if row["kind"] != "lower" and row["nats"] is not None and math.isfinite(row["nats"]):
+            bands.append((row, look, float(row["nats"]), _width(row)))
     low, high = axes.get_ylim()
     room = max(high - low, 1e-9)
     for row, look, value, width in bands:
@@ -147,6 +148,12 @@ def bounds(record: Mapping[str, Any]) -> Figure:
     caption(axes, "Bounds against the number of particles")
     legend(figure, handles, columns=2)
     return figure
+
+
+def _width(row: Mapping[str, Any]) -> float:
+    """The Monte Carlo standard error of an estimate's mean, 0 where it is not known."""
+    error = row.get("error")
+    return abs(float(error)) if error is not None and math.isfinite(error) else 0.0
 
 
 def _named(row: Mapping[str, Any]) -> str:

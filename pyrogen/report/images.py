@@ -103,8 +103,8 @@ def traversal(traversal: ArrayLike, limit: int = 16) -> Figure:
         DataError: if the data are neither images nor vectors, or there are none.
     """
     data = _data(traversal, "traversal", 2)[:limit]
-    title = "One latent coordinate moved at a time"
-    names = [f"latent {place}" for place in range(len(data))]
+    title = "One latent coordinate moved at a time, the most varied one first"
+    names = [f"latent {place}." for place in range(1, len(data) + 1)]
     if data.ndim == 3 and data.shape[2] == 2:
         figure, axes = _plane(title)
         handles: list[Any] = []

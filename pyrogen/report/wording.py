@@ -28,7 +28,10 @@ KHAT_LIMIT = 0.7
 
 _NOTHING = "–"
 _BINARIZATION = {
-    "dynamic": "each time a datum is read, each pixel is drawn as 0 or 1 with its grey value as probability",
+    "dynamic": (
+        "each pixel is drawn as 0 or 1 with its grey value as probability, anew for every training step and once for "
+        "evaluation"
+    ),
     "static": "each pixel was drawn once as 0 or 1 with its grey value as probability, and kept",
     "fixed": "each pixel was drawn once as 0 or 1 with its grey value as probability, and kept",
     "threshold": "each pixel is 1 where its grey value exceeds a threshold and 0 elsewhere",

@@ -238,6 +238,14 @@ def test_data_describes(words: list[str], fragments: list[str], capsys: pytest.C
     assert [fragment for fragment in fragments if fragment not in out] == []
 
 
+def test_data_are_split_by_their_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    said = []
+    for seed in ("0", "0", "1"):
+        assert main(["data", "digits", "--data-seed", seed]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != said[2]
+
+
 def test_models_lists_the_zoo_and_describes_a_pair(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from pyrogen.models import ZOO
 
@@ -248,4 +256,4 @@ def test_models_lists_the_zoo_and_describes_a_pair(own: Path, capsys: pytest.Cap
     assert main(["models", "vae"]) == 0
     assert "number of latent dimensions" in capsys.readouterr().out
     assert main(["models", f"{own}:Own"]) == 0
-    assert "Own(shape: tuple[int, ...], latent: int = 2)" in capsys.readouterr().out
+    assert capsys.readouterr().out == "Own(shape: tuple[int, ...], latent: int = 2)\n\nIt has no documentation.\n"

@@ -26,7 +26,7 @@ def modules_after(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "code",
     [
-        "import pyrogen; pyrogen.__version__; dir(pyrogen)",
+        "import pyrogen; pyrogen.__version__; assert 'Pair' in dir(pyrogen)",
         "import pyrogen.report",
         *(
             f"from pyrogen.cli import main\ntry: main({words})\nexcept SystemExit as end: assert end.code == 0"

@@ -76,13 +76,13 @@ def test_a_file_is_a_module_of_one_name(own: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_imports_its_neighbours_and_the_working_folder(own: Path, tmp_path: Path) -> None:
+    path = list(sys.path)
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     shutil.copy(own, folder / "neighbour_of_main.py")
     (folder / "main.py").write_text("from neighbour_of_main import Own\n")
     assert main(["models", f"{folder / 'main.py'}:Own"]) == 0
     shutil.copy(own, tmp_path / "module_in_working_folder.py")
-    path = list(sys.path)
     assert main(["models", "module_in_working_folder:Own"]) == 0
     assert sys.path == path
 
