@@ -307,7 +307,7 @@ def _bytes_per_row(pair: Pair, batch: Batch, structure: Structure) -> float:
     return max(counter.bytes / (rows * count), 1.0)
 
 
-class _AllocationCounter(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _AllocationCounter(TorchFunctionMode):
     """Counts the bytes of all tensors that calls of torch make anew, as if none were freed: more than are held at once.
 
     (A dispatch mode would see temporaries inside such calls, too, but loads torch's compiler, which takes seconds.)

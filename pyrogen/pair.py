@@ -121,7 +121,7 @@ class Pair(nn.Module):
 
         Raises:
             PairError: the model and the guide do not fit each other or the batch; the message names the site.
-            DataError: the batch is none.
+            DataError: what was given is no batch; see `pyrogen.batch.length`.
         """
         rows, kind = length(batch), signature(batch)
         known = self._structures.get(kind) or self._structures.get((kind, rows))
@@ -334,13 +334,17 @@ def _named_by(function: FunctionType) -> Iterator[tuple[str, Any]]:
     defaults = function.__defaults__ or ()
     yield from zip(parameters[len(parameters) - len(defaults) :], defaults, strict=True)
     yield from (function.__kwdefaults__ or {}).items()
-    package = function.__module__.partition(".")[0]
+    package = _package_of(function)
     if package in ("torch", "pyro"):
         return
     for name in _global_names(function.__code__):
         value = function.__globals__.get(name)
-        if not isinstance(value, FunctionType) or value.__module__.partition(".")[0] == package:
+        if not isinstance(value, FunctionType) or _package_of(value) == package:
             yield name, value
+
+
+def _package_of(function: FunctionType) -> str:
+    return (function.__module__ or "").partition(".")[0]  # None for what `exec` has made
 
 
 def _global_names(code: CodeType) -> Iterator[str]:

@@ -141,7 +141,7 @@ def _numbers(frame: Any, where: str) -> Array:
         return np.zeros(frame.shape)
     for name in frame.columns:
         column = frame[name]
-        if pandas.api.types.is_numeric_dtype(column) and not pandas.api.types.is_complex_dtype(column):
+        if pandas.api.types.is_numeric_dtype(column):
             continue
         bad = pandas.to_numeric(column.astype(str), errors="coerce").isna() & column.notna()
         row = int(np.argmax(bad.to_numpy()))

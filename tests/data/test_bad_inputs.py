@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -122,11 +124,20 @@ def png(mode: str = "L", size: tuple[int, int] = (2, 3), **info: object) -> Imag
 
 
 def png_bytes() -> bytes:
-    import io
-
     stream = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 30), dtype=np.uint8)).save(stream, "png")
     return stream.getvalue()
+
+
+def broken_png() -> bytes:
+    """A PNG image of 2x2 pixels whose second half has no kind."""
+
+    def part(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    pixels = zlib.compress(bytes(6))
+    header = part(b"IHDR", struct.pack(">2I5B", 2, 2, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + part(b"IDAT", pixels[:4]) + part(b"\0\0\0\0", pixels[4:])
 
 
 PACKED = gzip.compress(idx())
@@ -253,6 +264,7 @@ BAD_INPUTS = {
         {},
         r"a.csv: column 'b' isn't numeric: row 1, counted from 0, is 'four'; leave the column out",
     ),
+    "csv of text after a missing cell": (file("a.csv", 'a\n1\n""\nfour\n'), {}, r"'a' isn't numeric: row 2, .*'four'"),
     "csv without a cell": (
         file("a.csv", "a,b\n1,2\n3,\n"),
         {},
@@ -300,6 +312,7 @@ BAD_INPUTS = {
     "images with a transparent colour": (images(a=png(transparency=0)), {}, r"a.png: pixels of kind L, or transp"),
     "images of text": (images(a=b"something"), {}, r"a.png: not an image, or a damaged one .*take it out"),
     "images truncated": (images(a=png_bytes()[:-300]), {}, r"a.png: not an image, or a damaged one"),
+    "images with a broken part": (images(a=broken_png()), {}, r"a.png: not an image, or a damaged one .*broken PNG"),
     "images here and in classes": (images(a=png(), b__c=png()), {}, r"images both in the folder and in its subfolder b"),
     "images without labels": (images(a=png(), b=png(), c=png()), LABELS, r"images: there are no labels"),
     # Synthetic

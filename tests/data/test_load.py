@@ -6,6 +6,7 @@ import ast
 import gzip
 import os
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 import pyrogen.data
 from pyrogen.data import from_arrays, load
 from pyrogen.data.idx import read_idx
+from pyrogen.data.images import read as read_images
 from pyrogen.data.loading import FAMILIES, SUFFIXES
 from pyrogen.errors import ConfigurationError, DataError
 
@@ -71,6 +73,13 @@ def npz(folder: Path, **arrays: np.ndarray) -> str:
     return f"{folder}/rows.npz"
 
 
+def npz_with_a_text(folder: Path) -> str:
+    path = npz(folder, whatever=TABLE)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("README", "what this is")
+    return path
+
+
 def csv(folder: Path, text: str) -> str:
     (folder / "rows.csv").write_text(text)
     return f"{folder}/rows.csv"
@@ -113,6 +122,8 @@ SOURCES = {
     "npy, truth values": (lambda folder: npy(folder, grey_images(20) > 9), GREY > 9, (1, 3, 2)),
     "npz, x": (lambda folder: npz(folder, x=TABLE, other=TABLE + 1), TABLE, (3,)),
     "npz, the only one": (lambda folder: npz(folder, whatever=TABLE, y=np.arange(20)), TABLE, (3,)),
+    "npz, grey": (lambda folder: npz(folder, train=grey_images(20)), GREY / 255, (1, 3, 2)),
+    "npz, with a text": (npz_with_a_text, TABLE, (3,)),
     "csv": (lambda folder: csv_of(folder, index=False), TABLE, (3,)),
     "csv, bytes for order": (
         lambda folder: csv(folder, "\ufeff" + pandas.DataFrame(TABLE).to_csv(index=False, header=False)),
@@ -212,6 +223,12 @@ def test_mnist_without_labels_reads_no_labels(tmp_path):
     assert data.train.labels is None
 
 
+@pytest.mark.parametrize("classes", [False, True])
+def test_images_come_in_the_order_of_their_paths(tmp_path, classes):
+    rows = read_images(str(write_images(tmp_path, classes=classes)), labels=False, seed=0).train.values
+    assert rows[:, 0, 0, 1].tolist() == list(range(20))
+
+
 def test_idx_arrays_are_plain_arrays(tmp_path):
     array = (TABLE * 1000).astype("i2")
     read = read_idx(write_idx(tmp_path / "a.gz", array, zipped=True))
@@ -302,6 +319,9 @@ def test_the_suffix_may_be_in_capitals_and_the_source_a_path_of_home(tmp_path, m
     monkeypatch.setenv("HOME", str(tmp_path))
     npy(tmp_path, TABLE).rename(tmp_path / "ROWS.NPY")
     assert load("~/ROWS.NPY").name == load(Path("~/ROWS.NPY")).name == "ROWS"
+    (tmp_path / "pictures").mkdir()
+    write_images(tmp_path / "pictures")
+    assert load("images:~/pictures").name == "pictures"
 
 
 def test_a_data_set_moves_as_a_whole():
@@ -365,64 +385,6 @@ def test_bad_options(arguments, message):
     source, options = (*arguments, {})[:2]
     with pytest.raises(ConfigurationError, match=message):
         load(source, **options)
-
-
-class TestOpenML:
-    """The fetching itself is scikit-learn's; what it returns or raises is imitated."""
-
-    @staticmethod
-    def fetch(monkeypatch, result):
-        calls = []
-
-        def fetch_openml(name, **options):
-            calls.append((name, options["version"]))
-            if isinstance(result, Exception):
-                raise result
-            return result
-
-        monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch_openml)
-        return calls
-
-    @staticmethod
-    def found(target):
-        from sklearn.utils import Bunch
-
-        return Bunch(data=pandas.DataFrame(TABLE, columns=list("abc")), target=target)
-
-    def test_rows_and_target(self, monkeypatch):
-        target = pandas.Series(["dog", "cat"] * 10, dtype="category")
-        calls = self.fetch(monkeypatch, self.found(target))
-        data = load("openml:pets", labels=True)
-        assert data.name == "pets"
-        by_value = {value: 1 - row % 2 for row, value in enumerate(TABLE.astype(np.float32)[:, 0].tolist())}
-        assert data.train.labels.tolist() == [by_value[value] for value in data.train.values[:, 0].tolist()]
-        assert load("openml:pets@3").train.labels is None
-        assert calls == [("pets", "active"), ("pets", 3)]
-
-    def test_offline(self, monkeypatch):
-        from urllib.error import URLError
-
-        self.fetch(monkeypatch, URLError("no route"))
-        with pytest.raises(DataError, match=r"openml:pets: can't be fetched.*no route.*needs the network"):
-            load("openml:pets")
-
-    def test_cut_off(self, monkeypatch):
-        from http.client import IncompleteRead
-
-        self.fetch(monkeypatch, IncompleteRead(b""))
-        with pytest.raises(DataError, match="needs the network"):
-            load("openml:pets")
-
-    def test_unknown(self, monkeypatch):
-        self.fetch(monkeypatch, ValueError("No known OpenML dataset"))
-        with pytest.raises(DataError, match=r"openml:pest: can't be used.*check its name"):
-            load("openml:pest")
-
-    @pytest.mark.parametrize("target", [None, pandas.DataFrame({"a": [1] * 20, "b": [2] * 20})])
-    def test_no_single_target(self, monkeypatch, target):
-        self.fetch(monkeypatch, self.found(target))
-        with pytest.raises(DataError, match="openml:pets: there are no labels"):
-            load("openml:pets", labels=True)
 
 
 @pytest.mark.skipif(MNIST is None, reason="PYROGEN_MNIST names the folder of MNIST's files")
