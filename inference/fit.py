@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from pyrogen import __version__
 from pyrogen.batch import Batch
-from pyrogen.errors import CheckpointError, ConfigurationError, NonFiniteLoss
+from pyrogen.errors import CheckpointError, ConfigurationError, NonFiniteLoss, PairError
 from pyrogen.pair import Pair
 
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -30,6 +30,7 @@ from .estimate import Estimator
 from .history import History, Row
 from .objective import Objective
 from .trainer import Trainer, rows_of
+from .weights import check_extremes
 
 __all__ = ["Run", "device_named", "fit", "linear_warmup"]
 
@@ -178,7 +179,14 @@ def fit(
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         first = rows.draw(torch.arange(min(batch_size, len(rows)), device=place))
-        pair.initialise(first)
+        structure = pair.structure(first)
+        if not structure.amortized and len(rows) > batch_size:
+            raise PairError(
+                f"{type(pair).__name__} runs on a batch of {batch_size} data as a whole only (it has parameters for each "
+                "datum, as an autoguide with local latents has), and the next batch would meet those of other data: use "
+                f"batch_size={len(rows)}, or a guide that computes its parameters from the data"
+            )
+        check_extremes(pair, rows.draw())
         parameters = [p for p in pair.parameters() if p.requires_grad]
         if not parameters:
             raise ConfigurationError(f"{type(pair).__name__} has no parameter to train")

@@ -17,7 +17,9 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from pyrogen.batch import Batch, arguments, length
 from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
@@ -118,10 +120,13 @@ class Objective(ABC):
         parts = []
         if terms.local is not None:
             bound = self.bound(terms.local)  # (data,)
-            parts.append((bound + self._score(terms.local, weighed, structure, shared=False)).sum() * weighed.scale)
+            score = 0.0 if terms.shared is not None else self._score(terms.local, weighed, structure, shared=False)
+            parts.append((bound + score).sum() * weighed.scale)
         if terms.shared is not None:
-            joint = terms.shared if terms.local is None else terms.shared + terms.local.detach().sum(-1) * weighed.scale
-            parts.append(self.bound(terms.shared) + self._score(joint, weighed, structure, shared=True))
+            # Any draw may have moved what is shared, and what is shared may have moved any datum.
+            joint = terms.shared if terms.local is None else terms.shared + terms.local.sum(-1) * weighed.scale
+            scores = [self._score(joint, weighed, structure, shared=shared, joint=True) for shared in (True, False)]
+            parts.append(self.bound(terms.shared) + scores[0] + scores[1])
         return sum(parts[1:], parts[0])
 
     def _joint_total(self, joint: Tensor, weighed: Weighed, structure: Structure) -> Tensor:
@@ -139,7 +144,7 @@ class Objective(ABC):
         log_prob: Tensor | float = 0.0
         for site in sites:
             log_prob = log_prob + reduce_site(site.log_prob(), site.dim, structure.nesting)
-        if joint and isinstance(log_prob, Tensor):
+        if joint and not shared and isinstance(log_prob, Tensor):
             log_prob = log_prob.sum(-1)
         signal = self._learning_signal(log_weight.detach(), "shared" if shared or joint else "local")
         term = (signal * log_prob).sum(0)
@@ -205,8 +210,8 @@ class _PathGradient:
         if len(sites) == 1:
             live, fixed = drawn, drawn
         else:
-            live = self._replay(pair, args, kwargs, copies, count)
-            fixed = self._replay(pair, args, kwargs, {n: v.detach() for n, v in copies.items()}, count)
+            live = self._replay(pair, args, kwargs, copies, drawn, count)
+            fixed = self._replay(pair, args, kwargs, {n: v.detach() for n, v in copies.items()}, drawn, count)
         weighed = weigh(pair, batch, self.structure, particles, guide=live, latents=copies)
         score = LogTerms()
         for site in sites:
@@ -253,13 +258,22 @@ class _PathGradient:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         latents: dict[str, Tensor],
+        drawn: Sites,
         particles: int | None,
     ) -> Sites:
         for part in pair.modules():
-            if part.training and isinstance(part, nn.modules.dropout._DropoutNd):
+            if part.training and isinstance(part, _DropoutNd | _BatchNorm):
                 raise PairError(
-                    f"gradient='{self.gradient}' with several latents runs the guide again, and active dropout would "
-                    "change it in between: put the dropout layers in evaluation mode or use gradient='pathwise'"
+                    f"gradient='{self.gradient}' with several latents runs the guide again, and an active "
+                    f"{type(part).__name__} would change in between: put it in evaluation mode or use gradient='pathwise'"
                 )
         with pair.scope():
-            return run_guide(pair, args, kwargs, particles=particles, nesting=self.structure.nesting, given=latents)
+            return run_guide(
+                pair,
+                args,
+                kwargs,
+                particles=particles,
+                nesting=self.structure.nesting,
+                given=latents,
+                indices=drawn.indices,
+            )

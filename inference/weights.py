@@ -8,7 +8,7 @@ processor's cache and a memory budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 from tqdm.auto import trange
 
+from pyrogen.agreement import check_observed
 from pyrogen.batch import Batch, arguments, device_of, index, length
 from pyrogen.errors import ConfigurationError, NotPerDatum
 from pyrogen.pair import Pair
@@ -31,6 +32,8 @@ __all__ = [
     "LogTerms",
     "Weighed",
     "blocks",
+    "check_extremes",
+    "check_observations",
     "chunks",
     "evaluation",
     "log_weights",
@@ -137,10 +140,11 @@ def weigh(
             posterior = guide.visited[name]
             if analytic and name in structure.analytic:
                 divergence = posterior.masked(torch.distributions.kl_divergence(posterior.fn, prior.fn))
+                divergence = scaled(divergence, posterior, guide)
             else:
                 value = None if latents is None else latents[name]
-                divergence = posterior.log_prob(value) - prior.log_prob()
-            result.divergence.add(scaled(divergence, posterior, guide), posterior, structure)
+                divergence = scaled(posterior.log_prob(value), posterior, guide) - scaled(prior.log_prob(), prior, model)
+            result.divergence.add(divergence, posterior, structure)
     for name, site in guide.visited.items():
         if name not in model.visited:
             result.divergence.add(scaled(site.log_prob(), site, guide), site, structure)
@@ -252,6 +256,8 @@ def chunks(
                 count = span.stop - span.start
                 weighed = weigh(pair, part, structure, count, analytic=analytic)
                 log_weight = weighed.log_weight().local
+                if start == 0:
+                    check_observations(weighed, range(data.start, data.stop))
                 if log_weight is None:
                     raise ConfigurationError("the pair has no site in its data plate")
                 yield Chunk(data, span, weighed, log_weight.expand(count, data.stop - data.start))
@@ -273,6 +279,45 @@ def blocks(
         if chunk.particles.stop == particles:
             yield chunk.data, torch.cat(parts)
             parts = []
+
+
+def check_observations(weighed: Weighed, rows: Sequence[int]) -> None:
+    """Refuse data outside the support of what observes them; `rows` are their numbers, for the message.
+
+    Raises:
+        PairError: with site, index, value and remedy.
+    """
+    for name, site in weighed.model.visited.items():
+        if site.observed and site.dim is not None:
+            axis = site.value.dim() - site.fn.event_dim + site.dim
+            check_observed(name, site.fn, site.value, masked=site.mask is not None, rows=rows, axis=axis)
+
+
+def check_extremes(pair: Pair, batch: Batch) -> None:
+    """Refuse data that hold a value outside the likelihood's support anywhere, by looking at the most extreme ones.
+
+    These are the rows with the least value, with the greatest, and with the one farthest from a whole number.
+
+    Raises:
+        PairError: with site, row, value and remedy.
+    """
+    structure = pair.structure(batch)
+    if not structure.amortized or structure.subsampled:
+        return
+    rows: set[int] = set()
+    args, kwargs = arguments(batch)
+    for tensor in (*args, *kwargs.values()):
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
+            flat = tensor.detach().reshape(len(tensor), -1)  # (data, elements)
+            whole = (flat - flat.round()).abs_().amax(1)
+            rows.update(int(place) for place in (flat.amin(1).argmin(), flat.amax(1).argmax(), whole.argmax()))
+    if not rows:
+        return
+    chosen = sorted(rows)
+    part = index(batch, torch.tensor(chosen, device=device_of(batch)))
+    devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
+    with evaluation(pair), torch.random.fork_rng(devices=devices):
+        check_observations(weigh(pair, part, structure), chosen)
 
 
 def _chunk_sizes(pair: Pair, batch: Batch, structure: Structure, particles: int, max_bytes: int) -> tuple[int, int]:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from .batch import Batch, length, signature
 from .errors import PairError
-from .structure import Structure, probe
+from .probe import probe
+from .structure import Structure
 
 __all__ = ["Pair"]
 

@@ -448,3 +448,27 @@ def test_cosine_ends_at_zero():
 
     fit(vae(), data(), steps=5, optimizer=optimizer, scheduler="cosine")
     assert made[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_bad_value_anywhere_in_the_data_is_named_before_training():
+    x = data(3000)
+    x[2345, 3] = 0.5
+    with pytest.raises(PairError, match=r"at index \[2345, 3\]: 0.5"):
+        fit(vae(), x, steps=1, batch_size=10)
+    x[2345, 3] = 2.0
+    with pytest.raises(PairError, match=r"at index \[2345, 3\]: 2"):
+        fit(vae(), x, steps=1, batch_size=10)
+
+
+def test_parameters_for_each_datum_need_the_whole_data():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    x = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(PairError, match="use batch_size=16"):
+        fit(Pair.of(model, AutoNormal(model)), x, steps=1, batch_size=8)
+    run = fit(Pair.of(model, AutoNormal(model)), x, steps=1500, batch_size=16, lr=0.02, scheduler="cosine")
+    gap = torch.distributions.Normal(0.0, 2**0.5).log_prob(x).mean() - ELBO(draws=4000).estimate(run.pair, x).log_prob.mean()
+    assert gap < 0.01

@@ -335,3 +335,96 @@ def test_negative_renyi_orders_are_not_reported():
     pair, x = linear()
     with pytest.raises(ConfigurationError, match="neither a lower nor an upper bound"):
         Renyi(-1.0).estimate(pair, x.expand(3, 3))
+
+
+def test_score_of_a_local_draw_hears_of_what_it_moves_outside_the_plate():
+    """q(z) Bernoulli in the plate, then q(mu | z) outside it: the exact ELBO by enumerating z."""
+
+    class Outward(Pair):
+        def __init__(self):
+            super().__init__()
+            self.logit = nn.Parameter(torch.tensor(0.3))
+
+        def model(self, x):
+            mu = pyro.sample("mu", dist.Normal(x.new_zeros(()), 1.0))
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Bernoulli(x.new_tensor(0.5)))
+                pyro.sample("x", dist.Normal(mu + z, 1.0), obs=x)
+
+        def guide(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Bernoulli(logits=self.logit))
+            pyro.sample("mu", dist.Normal(3 * z.sum(-1), 1.0))
+
+        def elbo(self, x):
+            total = 0.0
+            for z, log_q in ((1.0, nn.functional.logsigmoid(self.logit)), (0.0, nn.functional.logsigmoid(-self.logit))):
+                constants = -0.5 * (1 + math.log(2 * math.pi))
+                energy = -0.5 * 9 * z - 0.5 * (x - 4 * z) ** 2 + constants + math.log(0.5) - log_q
+                total = total + log_q.exp() * energy
+            return total
+
+    pair, x = Outward().double(), torch.tensor([0.8], dtype=torch.float64)
+    (exact,) = torch.autograd.grad(-pair.elbo(x).sum(), [pair.logit])
+    torch.manual_seed(0)
+    objective = ELBO()
+    found = torch.stack([torch.autograd.grad(objective.loss(pair, x), [pair.logit])[0] for _ in range(6000)])
+    assert abs(found.mean() - exact) < 5 * found.std() / 6000**0.5
+    assert found.std() / 6000**0.5 < 0.1 * exact.abs()
+
+
+def test_a_scaled_model_is_scaled_as_pyro_does():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 3, 0.5))
+
+    x = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    scaled = pyro.poutine.scale(model, scale=0.1)
+    pair = Pair.of(scaled, guide)
+    pair.structure(x)
+    torch.manual_seed(4)
+    ours = ELBO().loss(pair, x) * 7
+    torch.manual_seed(4)
+    theirs = pyro.infer.Trace_ELBO().loss(scaled, guide, x)
+    assert ours.item() == pytest.approx(theirs, abs=1e-9)
+    with pytest.raises(NotPerDatum, match=r"is scaled by 0\.1"):
+        IWAE(2).loss(pair, x)
+
+
+def test_path_gradients_of_several_latents_keep_one_subsample():
+    def plate():
+        return pyro.plate("data", 8, subsample_size=4)
+
+    def model(x):
+        with plate() as index:
+            z1 = pyro.sample("z1", dist.Normal(x.new_zeros(()), 1.0))
+            z2 = pyro.sample("z2", dist.Normal(z1, 1.0))
+            pyro.sample("x", dist.Normal(z2, 1.0), obs=x[index])
+
+    def guide(x):
+        with plate() as index:
+            pyro.sample("z1", dist.Normal(x[index] / 3, 1.0))
+            pyro.sample("z2", dist.Normal(x[index], 0.5))
+
+    pair, x = Pair.of(model, guide), 10 * torch.arange(8.0, dtype=torch.float64)
+    pair.structure(x)
+    values = []
+    for gradient in ("pathwise", STL):
+        torch.manual_seed(2)
+        values.append(ELBO(kl=None if gradient == STL else "sampled", gradient=gradient).loss(pair, x))
+    torch.testing.assert_close(values[0], values[1])
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(1)])
+def test_layers_that_change_from_run_to_run_are_refused_where_the_guide_runs_again(layer):
+    pair = TwoLayers()
+    pair.layer = layer
+    with pytest.raises(PairError, match=type(layer).__name__):
+        ELBO(gradient=STL).loss(pair, torch.zeros(4))
+    pair.eval()
+    ELBO(gradient=STL).loss(pair, torch.zeros(4))

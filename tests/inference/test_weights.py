@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from pyrogen import Pair
-from pyrogen.errors import ConfigurationError, NotPerDatum
+from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
 from pyrogen.inference import ELBO, IWAE, ImportanceSampling, Renyi, log_weights
 from pyrogen.inference.weights import chunks, reduce_site
 from pyrogen.models import VAE, BetaBernoulli, GlobalGaussian, LinearGaussianVAE
@@ -252,3 +252,13 @@ def test_chunks_cover_every_particle_of_every_datum_once():
 def test_impossible_requests_are_refused(particles, max_bytes, fragment):
     with pytest.raises(ConfigurationError, match=fragment):
         log_weights(BetaBernoulli((4,)), torch.ones(3, 4), particles, max_bytes=max_bytes)
+
+
+def test_data_outside_the_support_are_named_although_the_pair_was_probed_on_others():
+    pair = BetaBernoulli((4,))
+    x = torch.ones(2000, 4)
+    pair.structure(x)
+    x[1234, 2] = 0.5
+    for call in (lambda: log_weights(pair, x, 3), lambda: ELBO().estimate(pair, x)):
+        with pytest.raises(PairError, match=r"at index \[1234, 2\]: 0.5"):
+            call()

@@ -1,0 +1,170 @@
+"""Whether model, guide and batch agree: sites, plates, shapes and supports. What does not is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyro.util import check_site_shape
+from torch import Tensor
+
+from .errors import PairError
+
+if TYPE_CHECKING:
+    from .pair import Pair
+
+
+from .traces import data_dim, innermost, is_subsample, samples
+
+__all__ = ["check_observed", "check_shapes", "check_sites", "check_support"]
+
+
+def check_sites(pair: Pair, guide: Any, model: Any) -> None:
+    """Refuse traces whose sites or plates do not match.
+
+    Raises:
+        PairError: with the site and the remedy.
+    """
+    in_guide, in_model = dict(samples(guide)), dict(samples(model))
+    for name, site in in_model.items():
+        if not site["is_observed"] and name not in in_guide:
+            raise PairError(
+                f"site '{name}' of the model is neither observed nor sampled by the guide: "
+                f"give the guide a pyro.sample('{name}', ...) statement, or observe it"
+            )
+        other = in_guide.get(name)
+        if site["is_observed"] and other is not None and not other["infer"].get("_deterministic"):
+            role = "computed (pyro.deterministic)" if site["infer"].get("_deterministic") else "observed"
+            use = "has a pyro.factor of that name" if other["is_observed"] else "samples it"
+            raise PairError(f"site '{name}' is {role} in the model, yet the guide {use}: remove or rename one")
+    for name, site in in_guide.items():
+        if site["is_observed"]:  # a factor or something computed
+            continue
+        if name not in in_model:
+            if not site["infer"].get("is_auxiliary"):
+                known = ", ".join(repr(n) for n, s in in_model.items() if not s["is_observed"]) or "none"
+                raise PairError(
+                    f"site '{name}' of the guide is no site of the model (its latents: {known}): rename it, "
+                    "or mark it with infer={'is_auxiliary': True}"
+                )
+            continue
+        ours, theirs = data_dim(pair, site), data_dim(pair, in_model[name])
+        if ours != theirs:
+            there, here = (
+                f"outside plate '{pair.data_plate}'" if dim is None else f"at plate dimension {dim}"
+                for dim in (ours, theirs)
+            )
+            raise PairError(f"site '{name}' is {there} in the guide and {here} in the model: use the same plates")
+    _check_plates(guide, model)
+    if not any(site["is_observed"] and not site["infer"].get("_deterministic") for site in in_model.values()):
+        raise PairError("the model observes nothing: give a pyro.sample statement obs=<the data>")
+
+
+def _check_plates(guide: Any, model: Any) -> None:
+    """The plates that guide and model share have one size, and the latents one shape."""
+    for name, node in guide.nodes.items():
+        other = model.nodes.get(name)
+        if other is None or not is_subsample(node) or not is_subsample(other):
+            continue
+        if node["fn"].size != other["fn"].size:
+            raise PairError(
+                f"plate '{name}' has size {node['fn'].size} in the guide and {other['fn'].size} in the model: give both the "
+                "same size (a guide with parameters for each datum, such as an autoguide, fits one data set only)"
+            )
+    for name, site in samples(guide):
+        if name not in model.nodes or site["is_observed"]:
+            continue
+        shapes = [(tuple(s["fn"].batch_shape), tuple(s["fn"].event_shape)) for s in (site, model.nodes[name])]
+        (ours, our_event), (theirs, their_event) = shapes
+        if our_event != their_event or _without_leading_ones(ours) != _without_leading_ones(theirs):
+            raise PairError(
+                f"site '{name}' has batch shape {ours} and event shape {our_event} in the guide, and {theirs} and "
+                f"{their_event} in the model: use the same plates and the same .to_event(...) in both"
+            )
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[next((place for place, size in enumerate(shape) if size != 1), len(shape)) :]
+
+
+def check_shapes(nesting: int, *traces: Any) -> None:
+    """Refuse traces with a batch dimension that no plate declares, or with a draw outside the prior's support.
+
+    Raises:
+        PairError: with the site and the remedy.
+    """
+    for trace in traces:
+        for name, site in samples(trace):
+            try:
+                site["log_prob"] = site["fn"].log_prob(site["value"])
+                check_site_shape(site, nesting)
+                extra = len(site["log_prob"].shape) - nesting
+                if extra > 0:
+                    raise ValueError(f"log_prob has shape {tuple(site['log_prob'].shape)}, more dimensions than plates")
+            except ValueError as error:
+                if "within the support" not in str(error):
+                    raise PairError(
+                        f"site '{name}': {error}. Every batch dimension must lie in a plate: declare event dimensions "
+                        "with .to_event(...), or enter a pyro.plate"
+                    ) from error
+                if not site["is_observed"]:
+                    raise PairError(
+                        f"site '{name}': the guide draws a value outside the support of the model's "
+                        f"{_with_support(innermost(site['fn']))}: give the guide a distribution of the same support"
+                    ) from error
+
+
+def check_support(model: Any) -> None:
+    """Refuse a trace of the model that observes a value outside its distribution's support.
+
+    Raises:
+        PairError: with site, index, value and remedy.
+    """
+    for name, site in samples(model):
+        if site["is_observed"] and not site["infer"].get("_deterministic"):
+            check_observed(name, site["fn"], site["value"], masked=site["mask"] is not None)
+
+
+def check_observed(
+    name: str, fn: Any, value: Any, *, masked: bool = False, rows: Sequence[int] | None = None, axis: int = 0
+) -> None:
+    """Refuse an observed value outside its distribution's support.
+
+    Args:
+        name: the site.
+        fn: its distribution.
+        value: what it observes.
+        masked: whether a mask lies over the site.
+        rows: numbers of the data along `axis`, for the message, where the value is a part of the data.
+        axis: the axis of `value` along which the data lie.
+
+    Raises:
+        PairError: with site, index, value and remedy.
+    """
+    if not isinstance(value, Tensor):
+        return
+    element = innermost(fn)  # element by element, where the event is one of independent elements
+    try:
+        valid = element.support.check(value)
+    except (AttributeError, NotImplementedError):  # a distribution that does not know its support
+        return
+    if bool(valid.all()):
+        return
+    where = (~valid).nonzero()[0].tolist()
+    found = value if value.dim() > valid.dim() else value.expand_as(valid)
+    found = found[tuple(where)]
+    if rows is not None and axis < len(where):
+        where[axis] = rows[where[axis]]
+    seen = f"{found.item():.6g}" if found.numel() == 1 else str(found.tolist()[:8])
+    excuse = " A mask does not excuse it: fill in some value of the support." if masked else ""
+    raise PairError(
+        f"site '{name}' observes a value outside the support of {_with_support(element)} at index {where}: {seen}. "
+        f"Binarize or rescale the data, or choose another likelihood.{excuse}"
+    )
+
+
+def _with_support(fn: Any) -> str:
+    support = str(fn.support)
+    if "tensor" in support:  # bounds for each element
+        support = type(fn.support).__name__.strip("_")
+    return f"{type(fn).__name__} ({support})"
