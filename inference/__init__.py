@@ -1,6 +1,7 @@
 """Training objectives, SVI, estimators and their comparison."""
 
 from .checkpoint import load_checkpoint, restore
+from .chunks import log_weights
 from .comparison import Comparison, compare
 from .elbo import ELBO
 from .estimate import Curve, Draws, Estimate, Estimator
@@ -10,7 +11,6 @@ from .importance import ImportanceSampling
 from .objective import Objective
 from .predict import reconstruct, sample, traverse
 from .renyi import IWAE, Renyi
-from .weights import log_weights
 
 __all__ = [
     "ELBO",

@@ -10,8 +10,8 @@ from pyrogen.batch import Batch, arguments
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 
+from .chunks import evaluation
 from .estimate import Estimate, Estimator
-from .weights import evaluation
 
 __all__ = ["Exact"]
 

@@ -14,9 +14,9 @@ from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 from pyrogen.structure import Structure
 
+from .chunks import DEFAULT_MAX_BYTES, Chunk, chunks
 from .estimate import Curve, Draws, Estimate, Estimator, columns
 from .pareto import smooth
-from .weights import DEFAULT_MAX_BYTES, Chunk, chunks
 
 __all__ = ["ImportanceSampling"]
 

@@ -16,7 +16,7 @@ from pyrogen.pair import Pair
 from pyrogen.run import Site, run_guide, run_model
 from pyrogen.structure import Structure
 
-from .weights import evaluation
+from .chunks import evaluation
 
 __all__ = ["reconstruct", "sample", "traverse"]
 

@@ -11,9 +11,9 @@ from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
+from .chunks import DEFAULT_MAX_BYTES, blocks
 from .estimate import Estimate, Estimator, columns
 from .objective import Gradient, Objective
-from .weights import DEFAULT_MAX_BYTES, blocks
 
 __all__ = ["IWAE", "Renyi"]
 

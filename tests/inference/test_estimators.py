@@ -16,9 +16,9 @@ import torch
 from pyrogen import Pair
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.inference import ELBO, IWAE, Exact, ImportanceSampling, Renyi
+from pyrogen.inference.chunks import chunks
 from pyrogen.inference.importance import _Reservoir
 from pyrogen.inference.pareto import fit_generalized_pareto, smooth
-from pyrogen.inference.weights import chunks
 from pyrogen.models import VAE, BetaBernoulli, DiscreteVAE, LinearGaussianVAE
 
 DATA = 40

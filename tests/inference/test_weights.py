@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_iter
 from pyrogen import Pair
 from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
 from pyrogen.inference import ELBO, IWAE, ImportanceSampling, Renyi, log_weights
-from pyrogen.inference.weights import chunks, reduce_site
+from pyrogen.inference.chunks import chunks
+from pyrogen.inference.weights import reduce_site
 from pyrogen.models import VAE, BetaBernoulli, GlobalGaussian, LinearGaussianVAE
 
 

@@ -1,0 +1,192 @@
+"""The loop around the steps of a run: logs, validations, checkpoints, and what ends a run before its time."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from pyrogen.batch import Batch
+from pyrogen.errors import CheckpointError, NonFiniteLoss
+from pyrogen.pair import Pair
+
+from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from .estimate import Estimator
+from .history import History, Row
+from .trainer import Trainer, rows_of
+
+__all__ = ["Loop", "Validation", "finish_step_on_interrupt"]
+
+_SNAPSHOT_SECONDS = 5.0
+
+
+class Validation:
+    """Estimates log p(x) of the validation data, always with the same random numbers."""
+
+    def __init__(self, data: Any, estimator: Estimator, device: torch.device, seed: int) -> None:
+        self.batch: Batch = data.to(device).fixed() if hasattr(data, "fixed") else rows_of(data, device).draw()
+        self.estimator, self.device, self.seed = estimator, device, seed
+
+    def __call__(self, pair: Pair) -> float:
+        """The mean estimate, in nats per datum."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            return float(self.estimator.estimate(pair, self.batch).log_prob.mean())
+
+
+class Loop:
+    """The steps of a run, with logs, validations and checkpoints in between."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        *,
+        total: int,
+        validate: Validation | None,
+        every: tuple[int, int, int],
+        patience: int | None,
+        path: Path | None,
+        identity: dict[str, Any],
+        history: History,
+    ) -> None:
+        self.trainer, self.total, self.validate = trainer, total, validate
+        self.log_every, validate_every, checkpoint_every = every
+        self.validate_every = validate_every * trainer.steps_per_epoch
+        self.checkpoint_every = checkpoint_every * trainer.steps_per_epoch
+        self.patience, self.path, self.identity, self.history = patience, path, identity, history
+        self.best: dict[str, Any] = {"validation": -math.inf, "misses": 0, "pair": None}
+        self.before = 0.0
+        self.stopped_early = False
+        self.snapshot = (time.perf_counter(), trainer.state())
+
+    def resume(self, path: Path) -> None:
+        """Take over the checkpoint of a directory."""
+        state = load_checkpoint(path)
+        for name, value in self.identity.items():
+            if state["identity"].get(name) != value:
+                raise CheckpointError(
+                    f"{path} was fitted with {name}={state['identity'].get(name)!r}, and {name}={value!r} was asked for: "
+                    "resume with the same, or choose another directory"
+                )
+        self.trainer.load(state, str(path))
+        self.best, self.before = state["best"], state["seconds"]
+        self.history.start(state["history"])
+        self.snapshot = (time.perf_counter(), self.trainer.state())
+
+    def run(self, interrupted: threading.Event, *, progress: bool) -> None:
+        """Step until the end, an early stop or Ctrl-C."""
+        trainer = self.trainer
+        start, logged = time.perf_counter(), (time.perf_counter(), trainer.done)
+        self.stopped_early = self._exhausted()
+        with tqdm(total=self.total, initial=trainer.done, disable=not progress, unit="step", dynamic_ncols=True) as bar:
+            while trainer.done < self.total and not self.stopped_early:
+                trainer.step()
+                done, last = trainer.done, trainer.done == self.total
+                validating = self.validate is not None and (done % self.validate_every == 0 or last)
+                if done % self.log_every == 0 or validating or last:
+                    losses = trainer.take_losses()
+                    if not bool(torch.isfinite(losses).all()):
+                        self._fail(int((~torch.isfinite(losses)).nonzero()[0, 0]) + done - len(losses))
+                    validation = self._validated() if validating else None
+                    now = time.perf_counter()
+                    row: Row = {
+                        "step": done,
+                        "epoch": done / trainer.steps_per_epoch,
+                        "seconds": self.before + now - start,
+                        "loss": float(losses.double().mean()),
+                        "validation": validation,
+                        "beta": float(trainer.beta(done - 1)),
+                        "steps_per_second": (done - logged[1]) / (now - logged[0]),
+                    }
+                    logged = (now, done)
+                    self.history.add(row)
+                    bar.update(done - bar.n)
+                    bar.set_postfix(nats=f"{-row['loss']:.2f}", refresh=False)
+                    if now - self.snapshot[0] > _SNAPSHOT_SECONDS:
+                        self.snapshot = (now, trainer.state())
+                if (done % self.checkpoint_every == 0 or last or interrupted.is_set()) and self.path is not None:
+                    self._save(trainer.state(), self.before + time.perf_counter() - start)
+                if interrupted.is_set():
+                    kept = f"; {self.path / CHECKPOINT} holds the run, resume=True goes on" if self.path else ""
+                    self.history.close()
+                    raise KeyboardInterrupt(f"stopped after step {done}{kept}")
+        if self.best["pair"] is not None:
+            trainer.pair.load_state_dict(self.best["pair"])
+            if self.path is not None:
+                self._save(trainer.state(), self.before + time.perf_counter() - start)
+        self.history.close()
+
+    def _validated(self) -> float:
+        assert self.validate is not None
+        value = self.validate(self.trainer.pair)
+        if self.patience is not None:
+            if value > self.best["validation"]:
+                state = {k: v.detach().clone() for k, v in self.trainer.pair.state_dict().items()}
+                self.best = {"validation": value, "misses": 0, "pair": state}
+            else:
+                self.best["misses"] += 1
+            self.stopped_early = self._exhausted()
+        return value
+
+    def _exhausted(self) -> bool:
+        return self.patience is not None and self.best["misses"] >= self.patience
+
+    def _save(self, state: dict[str, Any], seconds: float) -> Path:
+        path = (self.path or Path()) / CHECKPOINT
+        extra = {
+            "identity": self.identity,
+            "best": self.best,
+            "seconds": seconds,
+            "history": self.history.rows,
+        }
+        save_checkpoint({**state, **extra}, path)
+        return path
+
+    def _fail(self, step: int) -> None:
+        """Go back to the last good state, find out which sites failed, and stop."""
+        trainer, state = self.trainer, self.snapshot[1]
+        trainer.load(state, "the last good state")
+        while trainer.done < step:
+            trainer.step()
+        sites = trainer.sites_not_finite()
+        trainer.load(state, "the last good state")
+        path = None if self.path is None else str(self._save(state, self.before))
+        where = f"sites {', '.join(repr(s) for s in sites)}" if sites else "no single site (their sum overflowed)"
+        self.history.close()
+        raise NonFiniteLoss(
+            f"the loss at step {step} is not finite; log_prob is not finite at {where}. The pair is back at step "
+            f"{state['step']}{f', which {path} holds' if path else ''}. Bound what grows there (a scale near 0, logits "
+            "without limit), lower lr, or clip the gradient",
+            step,
+            sites,
+            path,
+        )
+
+
+@contextmanager
+def finish_step_on_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, so that no step is cut in half; the second interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        with nullcontext():
+            yield event
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: Any) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
