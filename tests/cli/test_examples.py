@@ -45,3 +45,15 @@ def test_own_pair(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 def test_configurations(path: Path) -> None:
     assert main(["fit", "--config", str(path), "--epochs", "1", "--directory", "run"]) == 0
     assert main(["compare", "run", "--rows", "3", "--estimators", "elbo:draws=2"]) == 0
+
+
+def test_mnist_vae(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data", "digits", "--epochs", "1", "--rows", "5", "--particles", "20", "--directory", "mnist"]
+    run(monkeypatch, "mnist_vae.py", *words)
+    assert "plain IS(20)" in capsys.readouterr().out
+    run(monkeypatch, "mnist_vae.py", *words, "--resume")
+
+
+def test_coverage_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, "../benchmarks/coverage.py", "--problems", "6", "--particles", "100")
+    assert "| ELBO " in capsys.readouterr().out
