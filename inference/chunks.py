@@ -39,6 +39,7 @@ __all__ = [
 DEFAULT_MAX_BYTES = 512 * 2**20
 _CACHED_ROWS = 1024  # of each thread: larger chunks leave its cache and are slower
 _CUDA_ROWS = 65536
+_BYTES_PER_WEIGHT = 128
 
 
 @contextmanager
@@ -104,7 +105,8 @@ def chunks(
     """Log weights in chunks: all particles of a few data, then of the next few.
 
     Chunks have about as many rows (data times particles) as keep the processor's cache warm, fewer where `max_bytes`
-    demands it. See `log_weights`.
+    demands it. Estimates hold all weights of a few data at a time, of one at least: 128 bytes for each of its
+    particles. See `log_weights`.
     """
     if particles < 1:
         raise ConfigurationError(f"particles must be at least 1, not {particles}")
@@ -206,7 +208,9 @@ def _chunk_sizes(pair: Pair, batch: Batch, structure: Structure, particles: int,
         return rows, max(1, min(particles, size // rows))
     # Few data with many particles each: what depends on the datum alone (the encoder) is then computed seldom.
     particle_size = min(particles, max(1, size // 4))
-    return min(rows, max(1, size // particle_size)), particle_size
+    # All weights of a few data are kept until they are evaluated, which takes some copies in double precision.
+    held = int(max_bytes // (_BYTES_PER_WEIGHT * particles))
+    return min(rows, max(1, min(size // particle_size, held))), particle_size
 
 
 def _bytes_per_row(pair: Pair, batch: Batch, structure: Structure) -> float:

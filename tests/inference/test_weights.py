@@ -236,6 +236,21 @@ def test_memory_stays_within_the_budget_and_does_not_grow_with_particles():
     assert peak_of(200, 100 * budget) > few  # the budget is what limits it
 
 
+@pytest.mark.parametrize("estimator", [ELBO, IWAE, ImportanceSampling])
+def test_estimates_with_many_particles_stay_within_the_budget(estimator):
+    """The weights of four data, which one chunk would hold, take more than the budget."""
+    particles, budget = 20_000, 20_000 * 128
+    options = (
+        {"draws": particles} if estimator is ELBO else {"particles": particles // 2 if estimator is IWAE else particles}
+    )
+    made = estimator(**options, max_bytes=budget, **({"draws": 2} if estimator is IWAE else {}))
+    pair, x = BetaBernoulli((6,)), torch.ones(10, 6)
+    pair.initialise(x)
+    with PeakMemory() as memory:
+        made.estimate(pair, x)
+    assert memory.peak <= budget
+
+
 def test_chunks_cover_every_particle_of_every_datum_once():
     pair = VAE((9,), latent=2, hidden=(8,))
     x = torch.ones(7, 9)
