@@ -71,7 +71,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dic
 
 
 def restore(pair: Pair, path: Path | str, batch: Batch) -> Pair:
-    """Give a pair the parameters of a checkpoint.
+    """Give a pair the parameters of a checkpoint, the best ones where the run validated with patience.
 
     Args:
         pair: a pair built as the one that was fitted.
@@ -83,7 +83,8 @@ def restore(pair: Pair, path: Path | str, batch: Batch) -> Pair:
     """
     state = load_checkpoint(path)
     pair.initialise(batch)
-    load_parameters(pair, state["pair"], path)
+    best = (state.get("best") or {}).get("pair")
+    load_parameters(pair, best or state["pair"], path)
     return pair
 
 

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 DEFAULT_MAX_BYTES = 512 * 2**20
-_CACHED_ROWS = 1024  # of each thread: larger chunks leave its cache and are slower
+_CACHED_ROWS = 1024  # of each thread, so that a chunk stays in its cache
 _CUDA_ROWS = 65536
 _BYTES_PER_WEIGHT = 128
 

@@ -92,9 +92,8 @@ class Loop:
                 done, last = trainer.done, trainer.done == self.total
                 validating = self.validate is not None and (done % self.validate_every == 0 or last)
                 if done % self.log_every == 0 or validating or last:
+                    self._check_losses()
                     losses = trainer.take_losses()
-                    if not bool(torch.isfinite(losses).all()):
-                        self._fail(int((~torch.isfinite(losses)).nonzero()[0, 0]) + done - len(losses))
                     validation = self._validated() if validating else None
                     now = time.perf_counter()
                     row: Row = {
@@ -112,7 +111,9 @@ class Loop:
                     bar.set_postfix(nats=f"{-row['loss']:.2f}", refresh=False)
                     if now - self.snapshot[0] > _SNAPSHOT_SECONDS:
                         self.snapshot = (now, trainer.state())
-                if (done % self.checkpoint_every == 0 or last or interrupted.is_set()) and self.path is not None:
+                due = done % self.checkpoint_every == 0 or last or self.stopped_early or interrupted.is_set()
+                if due and self.path is not None:
+                    self._check_losses()
                     self._save(trainer.state(), self.before + time.perf_counter() - start)
                 if interrupted.is_set():
                     kept = f"; {self.path / CHECKPOINT} holds the run, resume=True goes on" if self.path else ""
@@ -120,8 +121,6 @@ class Loop:
                     raise KeyboardInterrupt(f"stopped after step {done}{kept}")
         if self.best["pair"] is not None:
             trainer.pair.load_state_dict(self.best["pair"])
-            if self.path is not None:
-                self._save(trainer.state(), self.before + time.perf_counter() - start)
         self.history.close()
 
     def _validated(self) -> float:
@@ -135,6 +134,13 @@ class Loop:
                 self.best["misses"] += 1
             self.stopped_early = self._exhausted()
         return value
+
+    def _check_losses(self) -> None:
+        """Stop where a loss since the last row of the history is not finite, so that nothing bad is logged or saved."""
+        if self.trainer.losses:
+            finite = torch.isfinite(torch.stack(self.trainer.losses)).cpu()
+            if not bool(finite.all()):
+                self._fail(int((~finite).nonzero()[0, 0]) + self.trainer.done - len(finite))
 
     def _exhausted(self) -> bool:
         return self.patience is not None and self.best["misses"] >= self.patience

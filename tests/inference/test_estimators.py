@@ -113,15 +113,17 @@ def test_iwae_of_a_discrete_pair_is_the_enumerated_one():
     assert ((found.log_prob - exact).abs() < 5 * found.standard_error).all()
 
 
-def test_error_of_importance_sampling_is_its_spread():
-    """The delta method's standard error against the spread of independent estimates of one datum."""
+@pytest.mark.parametrize(
+    "estimator",
+    [ImportanceSampling(500, draws=0), ELBO(kl="sampled", draws=50), IWAE(5, draws=20), Renyi(0.5, 5, draws=20)],
+    ids=str,
+)
+def test_standard_error_is_the_spread_of_independent_estimates(estimator):
     pair, x = linear(offset=0.5, scale=0.9)
-    copies = x[:1].expand(1000, 6)
     torch.manual_seed(0)
-    found = ImportanceSampling(500, draws=0).estimate(pair, copies)
-    spread = found.log_prob.std()
+    found = estimator.estimate(pair, x[:1].expand(1000, 6))
     # The standard error of a standard deviation of 1,000 normals is its 1/45th part.
-    assert abs(found.standard_error.square().mean().sqrt() / spread - 1) < 5 / 45
+    assert abs(found.standard_error.square().mean().sqrt() / found.log_prob.std() - 1) < 5 / 45
 
 
 def test_interval_rejects_levels_outside_0_and_1():

@@ -246,8 +246,37 @@ def test_early_stopping_goes_back_to_the_best(tmp_path):
     assert run.stopped_early
     assert run.steps == 8  # four epochs of two steps
     assert_same(weights(run.pair), validator.seen[1])
-    assert_same(load_checkpoint(tmp_path)["pair"], validator.seen[1])
+    assert_same(weights(restore(LinearGaussianVAE((3,)), tmp_path, x)), validator.seen[1])
     assert [row["validation"] for row in run.history if row["validation"] is not None] == [1.0, 3.0, 2.0, 2.5]
+
+
+@pytest.mark.parametrize("epochs", [4, 7])
+def test_resumed_run_stops_early_where_the_whole_one_does(tmp_path, epochs):
+    """What was best so far, and how long ago, is carried over; so are the last parameters, to go on from."""
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    options = {"batch_size": 10, "lr": 0.05, "validation": x[:20], "patience": 3, "checkpoint_every": 100}
+
+    def pair():
+        torch.manual_seed(1)
+        return LinearGaussianVAE((3,))
+
+    whole = fit(pair(), x, epochs=200, **options)
+    assert whole.stopped_early
+    assert whole.steps > 4 * epochs
+    fit(pair(), x, epochs=epochs, directory=tmp_path, **options)
+    resumed = fit(pair(), x, epochs=200, directory=tmp_path, resume=True, **options)
+    assert resumed.steps == whole.steps
+    assert_same(weights(whole.pair), weights(resumed.pair))
+
+
+def test_no_checkpoint_is_written_after_a_loss_that_is_not_finite(tmp_path, monkeypatch):
+    x = torch.randn(30, generator=torch.Generator().manual_seed(0))
+    saved = []
+    original = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, file: (saved.append(state["step"]), original(state, file)))
+    with pytest.raises(NonFiniteLoss, match="step 13"):
+        fit(Explodes(at=13), x, steps=40, batch_size=30, log_every=1000, directory=tmp_path)
+    assert max(saved) == 13  # a checkpoint at every step; that of step 14 would hold its loss
 
 
 def test_validation_leaves_the_run_as_it_was():
