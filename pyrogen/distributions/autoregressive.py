@@ -1,0 +1,312 @@
+"""Distributions of images and sequences as a product of conditionals, scored in parallel and drawn step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyrogen.errors import ConfigurationError, DataError
+from pyrogen.nets.causal import CausalNetwork, check_causal
+
+from .drawing import bar, drawing
+from .families import Bernoulli, Family
+
+__all__ = ["Autoregressive"]
+
+# Named axes: ``sample``, ``batch`` and ``event`` as in torch; ``N`` all of sample and batch flattened; see also
+# `pyrogen.nets.causal.network`.
+
+
+class Autoregressive(TorchDistribution):
+    r"""The product of the conditionals that a causal network gives.
+
+    With positions in the order of the network,
+
+    .. math::
+        p(x \mid c) = \prod_i p\big(x_i \mid \eta_i(x_1, \dots, x_{i-1}, c)\big).
+
+    `log_prob` runs the network once; `sample` runs it step by step and keeps what was computed before. Drawing always
+    uses the network in evaluation mode, scoring the mode that the network is in.
+
+    Reference:
+        Larochelle, Murray (2011), *The Neural Autoregressive Distribution Estimator*,
+        https://proceedings.mlr.press/v15/larochelle11a.html.
+
+    Args:
+        network: a causal network, which holds the order.
+        family: how a value is distributed given the network's outputs; `Bernoulli` if left out and if the network gives
+            one output for each input.
+        context: what the network is conditioned on, shape (*batch, *network.context_shape); needed exactly if the
+            network takes one. Its leading dimensions, plates and particles, are the batch.
+        event_shape: shape of a datum, with as many elements as (channels, *grid), which it is if left out; or (length,)
+            for sequences of one channel.
+
+    Raises:
+        ConfigurationError: the network, the family, the context and the shape don't fit one another.
+
+    Example:
+        >>> from pyrogen.nets.causal import CausalLinear
+        >>> images = Autoregressive(CausalLinear((3, 3)))
+        >>> x = images.sample((5,))
+        >>> x.shape, images.log_prob(x).shape
+        (torch.Size([5, 1, 3, 3]), torch.Size([5]))
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    networks: ClassVar[tuple[type[CausalNetwork], ...]] = (CausalNetwork,)
+    """The networks that a distribution of this class takes."""
+
+    def __init__(
+        self,
+        network: CausalNetwork,
+        family: Family | None = None,
+        context: Tensor | None = None,
+        event_shape: Sequence[int] | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        if not isinstance(network, self.networks):
+            names = " or ".join(kind.__name__ for kind in self.networks)
+            raise ConfigurationError(f"{type(self).__name__} needs a {names}, not a {type(network).__name__}")
+        self.network = network
+        self.family = _default_family(network) if family is None else family
+        seen, needed = (network.inputs, network.outputs), (self.family.inputs, self.family.outputs)
+        if seen != needed:
+            raise ConfigurationError(
+                f"{type(self.family).__name__} needs a network with (inputs, outputs) = {needed}, but this "
+                f"{type(network).__name__} has {seen}"
+            )
+        full = (self.family.channels, *network.grid)
+        event = (full[1:] if len(full) == 2 and full[0] == 1 else full) if event_shape is None else tuple(event_shape)
+        if prod(event) != prod(full):
+            raise ConfigurationError(f"event_shape {event} has not as many elements as (channels, *grid) = {full}")
+        self.context = context
+        super().__init__(_batch_shape(network, context), torch.Size(event), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False)
+    def support(self) -> constraints.Constraint:
+        """The support of the family at every element."""
+        return constraints.independent(self.family.support, len(self.event_shape))  # type: ignore[no-untyped-call]
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Autoregressive:
+        """See `torch.distributions.Distribution.expand`."""
+        new: Autoregressive = self._get_checked_instance(Autoregressive, _instance)  # type: ignore[no-untyped-call]
+        batch_shape = torch.Size(batch_shape)
+        new.network, new.family, new.context = self.network, self.family, self.context
+        if self.context is not None:
+            new.context = self.context.expand(*batch_shape, *self.network.context_shape or ())
+        super(Autoregressive, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log probability or density, in nats.
+
+        Args:
+            value: shape (..., *event), whose leading dimensions broadcast with the batch.
+
+        Returns:
+            the leading dimensions of `value`, broadcast with the batch.
+
+        Raises:
+            DataError: `value` has another event shape, or lies outside the support where validation is on.
+            ConfigurationError: the batch doesn't broadcast with the leading dimensions of `value`.
+        """
+        leading = self._leading(value)
+        if self._validate_args:
+            self._refuse_off_support(value)
+        flat, context = self._flat(value, leading)
+        parameters = self.network(self.family.encode(flat), context)  # (N, outputs, *grid)
+        log_prob = self.family.log_prob(parameters, flat).flatten(1).sum(1)  # (N,)
+        if context is None:  # the batch then changes nothing: it was not run for each of its elements
+            return log_prob.reshape(value.shape[: value.dim() - len(self.event_shape)]).expand(leading)
+        return log_prob.reshape(leading)
+
+    def conditionals(self, value: Tensor) -> Tensor:
+        """The parameters of every position given the values before it.
+
+        Args:
+            value: as of `log_prob`.
+
+        Returns:
+            shape (..., outputs, *grid), the leading dimensions those that `log_prob` returns.
+        """
+        leading = self._leading(value)
+        flat, context = self._flat(value.expand(*leading, *self.event_shape), leading)
+        parameters: Tensor = self.network(self.family.encode(flat), context)
+        return parameters.reshape(*leading, *parameters.shape[1:])
+
+    def sample(  # more arguments than torch's, all optional
+        self,
+        sample_shape: Any = torch.Size(),  # noqa: B008 - an immutable, as torch has it
+        *,
+        noise: Tensor | None = None,
+        progress: bool | None = None,
+        compile: bool = False,
+    ) -> Tensor:
+        """Draw, one frontier of the network after the other.
+
+        Args:
+            sample_shape: leading dimensions of independent draws.
+            noise: uniform numbers in [0, 1) to draw from, shape (*sample, *batch, noise of the family, *grid); drawn by
+                torch's generator if left out. The same noise gives the same values, compiled or not.
+            progress: whether to show a bar; if left out, in a terminal where it takes longer than two seconds.
+            compile: whether to compile a step first. That takes seconds to minutes once for every shape, and a C++
+                compiler; it is for many draws.
+
+        Returns:
+            shape (*sample, *batch, *event).
+
+        Raises:
+            ConfigurationError: the noise has another shape.
+        """
+        return self._draw(torch.Size(sample_shape), None, None, noise, progress, compile)
+
+    def complete(
+        self,
+        value: Tensor,
+        mask: Tensor,
+        *,
+        noise: Tensor | None = None,
+        progress: bool | None = None,
+        compile: bool = False,
+    ) -> Tensor:
+        """Draw the unknown part of data, every position given those before it in the network's order.
+
+        A known value has its effect on later positions alone: this is the exact conditional distribution where the known
+        positions come first in the order, and the usual way to complete an image anywhere else.
+
+        Args:
+            value: data whose unknown elements may hold anything that is finite, shape (..., *event).
+            mask: true where a position is known, with all its channels; broadcasts with `value`.
+            noise: as of `sample`, with the leading dimensions of the result in place of (*sample, *batch).
+            progress: as of `sample`.
+            compile: as of `sample`.
+
+        Returns:
+            the shape that `log_prob` would return for `value`, followed by (*event); known elements as they were.
+
+        Raises:
+            ConfigurationError: some but not all channels of a position are known.
+            DataError: `value` has another event shape, or a known element lies outside the support where validation is on.
+        """
+        leading = self._leading(value)
+        count, full = leading.numel(), (self.family.channels, self.network.positions)
+        known = torch.broadcast_to(mask, leading + self.event_shape).reshape(count, *full)  # (N, channels, positions)
+        value = value.expand(leading + self.event_shape)
+        if self._validate_args:
+            if not bool((known == known[:, :1]).all()):
+                raise ConfigurationError(
+                    "a position must be known with all its channels or with none: give a mask that is so"
+                )
+            draw = self._draw(torch.Size(), value, known, noise, progress, compile, leading)
+            self._refuse_off_support(torch.where(known.reshape(value.shape), value, draw))
+            return draw
+        return self._draw(torch.Size(), value, known, noise, progress, compile, leading)
+
+    def __repr__(self) -> str:
+        shapes = f"batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)}"
+        return f"{type(self).__name__}({type(self.network).__name__}, {type(self.family).__name__}, {shapes})"
+
+    def check_causal(self, frontiers: int = 64) -> None:
+        """See `pyrogen.nets.causal.check_causal`."""
+        check_causal(self.network, frontiers)
+
+    @torch.no_grad()
+    def _draw(
+        self,
+        sample_shape: torch.Size,
+        value: Tensor | None,
+        mask: Tensor | None,
+        noise: Tensor | None,
+        progress: bool | None,
+        compiled: bool,
+        leading: torch.Size | None = None,
+    ) -> Tensor:
+        network, family = self.network, self.family
+        leading = sample_shape + self.batch_shape if leading is None else leading
+        shape = (*leading, family.noise, *network.grid)
+        if leading.numel() == 0:
+            return network.example.new_empty(leading + self.event_shape)
+        if noise is None:
+            noise = torch.rand(shape, dtype=network.example.dtype, device=network.example.device)
+        elif noise.shape != shape:
+            raise ConfigurationError(f"the noise must have shape {shape}, not {tuple(noise.shape)}")
+        full = (leading.numel(), family.channels, network.positions)
+        context = self._context(leading)
+        known = None if value is None else value.reshape(full).to(noise.dtype)
+        flat_noise = noise.reshape(-1, family.noise, network.positions)
+        with drawing(network):
+            drawn = network.generate(
+                family, flat_noise, context, known, None if mask is None else mask[:, :1], compiled, bar(progress)
+            )  # (N, channels, positions)
+        return drawn.reshape(leading + self.event_shape)
+
+    def _leading(self, value: Tensor) -> torch.Size:
+        """The leading dimensions of a value, broadcast with the batch."""
+        split = value.dim() - len(self.event_shape)
+        if split < 0 or value.shape[split:] != self.event_shape:
+            raise DataError(
+                f"a value must have shape (..., {', '.join(map(str, self.event_shape))}), not {tuple(value.shape)}"
+            )
+        try:
+            return torch.Size(torch.broadcast_shapes(value.shape[:split], self.batch_shape))  # type: ignore[no-untyped-call]
+        except RuntimeError:
+            raise ConfigurationError(
+                f"the batch {tuple(self.batch_shape)} of the context does not broadcast with the leading dimensions "
+                f"{tuple(value.shape[:split])} of the value: give one context for each datum, or one that all share"
+            ) from None
+
+    def _flat(self, value: Tensor, leading: torch.Size) -> tuple[Tensor, Tensor | None]:
+        """Values (N, channels, *grid) and contexts (N, *context_shape)."""
+        if self.context is not None:
+            value = value.expand(leading + self.event_shape)
+        flat = value.reshape(-1, self.family.channels, *self.network.grid).to(self.network.example.dtype)
+        return flat, self._context(leading)
+
+    def _context(self, leading: torch.Size) -> Tensor | None:
+        if self.context is None:
+            return None
+        shape = self.network.context_shape or ()
+        return self.context.expand(*leading, *shape).reshape(-1, *shape)
+
+    def _refuse_off_support(self, value: Tensor) -> None:
+        good = self.family.support.check(value)  # type: ignore[no-untyped-call]
+        if not torch._is_all_true(good):  # as torch asks it, for those who record graphs to know the question
+            first = (~good).nonzero()[0].tolist()
+            raise DataError(
+                f"a value lies outside the support {self.family.support}: {value[tuple(first)].item()!r} at {first}; "
+                "scale or binarize the data, or choose another family"
+            )
+
+
+def _default_family(network: CausalNetwork) -> Family:
+    if network.inputs != network.outputs:
+        raise ConfigurationError(
+            f"a {type(network).__name__} of {network.inputs} inputs and {network.outputs} outputs doesn't say how "
+            "values are distributed: give a family"
+        )
+    return Bernoulli(network.inputs)
+
+
+def _batch_shape(network: CausalNetwork, context: Tensor | None) -> torch.Size:
+    shape = network.context_shape
+    if (context is None) != (shape is None):
+        needs = "no context" if shape is None else f"a context of shape (..., {', '.join(map(str, shape))})"
+        raise ConfigurationError(
+            f"this {type(network).__name__} takes {needs}, but got {'none' if context is None else tuple(context.shape)}"
+        )
+    if context is None or shape is None:
+        return torch.Size()
+    split = context.dim() - len(shape)
+    if split < 0 or tuple(context.shape[split:]) != shape:
+        raise ConfigurationError(
+            f"the context of this {type(network).__name__} must have shape (..., {', '.join(map(str, shape))}), not "
+            f"{tuple(context.shape)}"
+        )
+    return context.shape[:split]

@@ -1,0 +1,80 @@
+"""Values of which each has a free probability."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.nn import functional as F
+
+from pyrogen.errors import ConfigurationError
+from pyrogen.nets import positive_size
+
+from ..grid import UnitGrid, grid_index
+from .choice import choose
+from .family import Family
+
+__all__ = ["Categorical"]
+
+
+class Categorical(Family):
+    r"""One of B values at each channel; the network gives a logit for each: :math:`P(x_i) = e^{l_i} / \sum_j e^{l_j}`.
+
+    Values are either on the grid ``0, 1/(B-1), ..., 1``, as pixels are in this package, or the integers ``0, ..., B-1``,
+    as tokens are. The channels of a position are independent of one another given the positions before.
+
+    Reference:
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
+        https://arxiv.org/abs/1601.06759.
+
+    Args:
+        values: the number of values B, at least 2.
+        channels: numbers at a position.
+        integers: whether the values are integers, in place of points of the grid.
+        one_hot: whether the network reads a one for each value, in place of one number from -1 to 1.
+
+    Raises:
+        ConfigurationError: a size cannot be used.
+
+    Example:
+        >>> Categorical(4).log_prob(torch.zeros(2, 4), torch.ones(2, 1)).exp()
+        tensor([0.2500, 0.2500])
+    """
+
+    def __init__(self, values: int, channels: int = 1, integers: bool = False, one_hot: bool = False) -> None:
+        if positive_size("values", values) < 2:
+            raise ConfigurationError("values must be at least 2, not 1")
+        self.values, self.integers, self.one_hot = values, integers, one_hot
+        self.channels = self.noise = positive_size("channels", channels)
+        self.inputs = channels * values if one_hot else channels
+        self.outputs = channels * values
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The grid, or the integers."""
+        return constraints.integer_interval(0, self.values - 1) if self.integers else UnitGrid(self.values)  # type: ignore[no-untyped-call]
+
+    def encode(self, value: Tensor) -> Tensor:
+        """See `Family.encode`."""
+        if not self.one_hot:
+            return 2 * value / (self.values - 1) - 1 if self.integers else 2 * value - 1
+        ones = F.one_hot(self._index(value), self.values).movedim(-1, 2)  # (N, channels, values, ...)
+        return ones.flatten(1, 2).to(value.dtype)
+
+    def log_prob(self, parameters: Tensor, value: Tensor) -> Tensor:
+        """See `Family.log_prob`."""
+        logits = self._logits(parameters)
+        chosen = logits.gather(2, self._index(value)[:, :, None]) - logits.logsumexp(2, keepdim=True)
+        return chosen.sum((1, 2))
+
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """See `Family.draw`."""
+        index = choose(self._logits(parameters), noise[:, :, None], 2)[:, :, 0].to(parameters.dtype)
+        return index if self.integers else index / (self.values - 1)
+
+    def _logits(self, parameters: Tensor) -> Tensor:
+        """The logits, (N, channels, values, ...)."""
+        return parameters.reshape(len(parameters), self.channels, self.values, *parameters.shape[2:])
+
+    def _index(self, value: Tensor) -> Tensor:
+        return (value if self.integers else grid_index(value, self.values)).to(torch.long)

@@ -1,0 +1,221 @@
+"""MADE for several orders at once: one set of weights, and masks that depend on the order.
+
+Named axes: ``orders``; ``read`` the numbers of all positions that the network reads, ``given`` those that it gives, both
+channel by channel as images are flattened; see also `pyrogen.nets.causal.network`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyrogen.errors import ConfigurationError
+
+from ..activations import Activation, make_activation
+from ..sizes import positive_size, positive_sizes
+from .made import hidden_degrees
+from .network import CausalNetwork, Frontier, State
+from .ordered import refuse_other_groups
+from .orders import Order
+
+__all__ = ["MADEMember", "OrderAgnosticMADE"]
+
+
+class OrderAgnosticMADE(nn.Module):
+    r"""A MADE whose weights serve several orders; each order makes another distribution of it.
+
+    `member` gives the causal network of one order. Train on a random member in each step, and evaluate the average
+    of the members' probabilities, which is at least as good as the average of their log probabilities:
+
+    .. math::
+        \log \frac1M \sum_m p_m(x) \ge \frac1M \sum_m \log p_m(x).
+
+    `pyrogen.distributions.Ensemble` is that average. For one order, `MADE` is faster and smaller.
+
+    Reference:
+        Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
+        https://arxiv.org/abs/1502.03509.
+
+    Args:
+        grid: (height, width), or (length,).
+        orders: the orders, all of that grid and with groups of the same sizes.
+        inputs: numbers read at a position.
+        outputs: numbers given for a position.
+        hidden: sizes of the hidden layers, at least one.
+        skip: whether the parameters see the inputs directly, besides through the hidden layers.
+        activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work on each unit by itself.
+        context: features of a context vector, 0 for none.
+
+    Raises:
+        ConfigurationError: a size is not a positive integer, or the orders don't fit.
+
+    Attributes:
+        frontiers: the groups of positions of each order.
+
+    Example:
+        >>> made = OrderAgnosticMADE((3, 3), [Order.random((3, 3), seed) for seed in range(4)], hidden=(20,))
+        >>> made.member(2)(torch.zeros(7, 1, 3, 3)).shape, len(made.members)
+        (torch.Size([7, 1, 3, 3]), 4)
+    """
+
+    ranks: Tensor
+
+    def __init__(
+        self,
+        grid: Sequence[int],
+        orders: Sequence[Order],
+        inputs: int = 1,
+        outputs: int = 1,
+        hidden: Sequence[int] = (500,),
+        skip: bool = True,
+        activation: Activation = "relu",
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        self.grid = positive_sizes("grid", grid)
+        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
+        sizes = positive_sizes("hidden", hidden)
+        if not orders or not sizes:
+            raise ConfigurationError("give at least one order and one hidden layer; without a hidden layer, use MADE")
+        groups = [torch.bincount(order.ranks.flatten()).tolist() for order in orders]
+        if any(order.grid != self.grid for order in orders) or any(group != groups[0] for group in groups):
+            seen = ", ".join(map(repr, orders))
+            raise ConfigurationError(
+                f"all orders must be of the grid {self.grid}, with groups of the same sizes, not {seen}"
+            )
+        self.register_buffer("ranks", torch.stack([order.ranks for order in orders]))
+        self.frontiers = tuple(order.frontiers for order in orders)
+        ascending = sorted(orders[0].ranks.flatten().tolist())
+        self.degrees = [hidden_degrees(ascending, size) for size in sizes]
+        for depth, degrees in enumerate(self.degrees):
+            self.register_buffer(f"degrees{depth}", torch.tensor(degrees), persistent=False)
+        count = len(ascending)
+        widths = [count * self.inputs, *sizes]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.activations = nn.ModuleList(make_activation(activation) for _ in sizes)
+        self.head = nn.Linear(widths[-1], count * self.outputs)
+        self.skip = nn.Linear(widths[0], count * self.outputs, bias=False) if skip else None
+        self.context_shape = (positive_size("context", context),) if context else None
+        self.from_context = nn.ModuleList(
+            nn.Linear(context, size, bias=False) for size in ((sizes[0], count * self.outputs) if context else ())
+        )
+        self.register_load_state_dict_post_hook(_read_orders)  # type: ignore[no-untyped-call]
+
+    @property
+    def members(self) -> tuple[MADEMember, ...]:
+        """The causal network of each order; they share the parameters."""
+        return tuple(self.member(number) for number in range(len(self.ranks)))
+
+    def member(self, number: int) -> MADEMember:
+        """The causal network of one order."""
+        if not 0 <= number < len(self.ranks):
+            raise ConfigurationError(f"there are {len(self.ranks)} orders, counted from 0, and no order {number}")
+        return MADEMember(self, number)
+
+    def forward(self, x: Tensor, context: Tensor | None, number: int) -> Tensor:
+        """The parameters of all positions in the order of that number, see `CausalNetwork.forward`."""
+        ranks = self.ranks[number].flatten()
+        read, given = ranks.repeat(self.inputs), ranks.repeat(self.outputs)
+        offsets = self.offsets(context)
+        seen = below = x.flatten(1)  # (N, read)
+        below_ranks = read
+        for depth, activation in enumerate(self.activations):
+            degrees = self.get_buffer(f"degrees{depth}")  # (hidden,)
+            before = _masked(self.layers[depth], below, degrees[:, None] >= below_ranks)
+            below = activation(before if depth or offsets is None else before + offsets[0])  # (N, hidden)
+            below_ranks = degrees
+        result = _masked(self.head, below, given[:, None] > below_ranks)  # (N, given)
+        if self.skip is not None:
+            result = result + _masked(self.skip, seen, given[:, None] > read)
+        if offsets is not None:
+            result = result + offsets[-1]
+        return result.reshape(len(x), self.outputs, *self.grid)
+
+    def offsets(self, context: Tensor | None) -> list[Tensor] | None:
+        """What the context adds to the first hidden layer and to the parameters."""
+        return None if context is None else [layer(context) for layer in self.from_context]
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        refuse_other_groups(state_dict.get(f"{prefix}ranks"), self.ranks, 1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class MADEMember(CausalNetwork):
+    """An `OrderAgnosticMADE` in one of its orders. It holds no parameters of its own.
+
+    Args:
+        shared: the network of all orders.
+        number: of the order.
+    """
+
+    def __init__(self, shared: OrderAgnosticMADE, number: int) -> None:
+        super().__init__()
+        self.shared, self.number = shared, number
+        self.grid, self.inputs, self.outputs = shared.grid, shared.inputs, shared.outputs
+        self.context_shape = shared.context_shape
+
+    @property
+    def frontiers(self) -> tuple[Frontier, ...]:
+        """See `CausalNetwork.frontiers`."""
+        return self.shared.frontiers[self.number]
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """See `CausalNetwork.forward`."""
+        result: Tensor = self.shared(x, context, self.number)
+        return result
+
+    def start(self, count: int, context: Tensor | None = None) -> State:
+        """See `CausalNetwork.start`.
+
+        The state are the values read and the hidden units, zero where they are not known yet, so that no mask is needed;
+        the positions of each frontier; and what the context adds.
+        """
+        shared = self.shared
+        widths = [self.positions * self.inputs, *map(len, shared.degrees)]
+        known = [self.example.new_zeros(count, width) for width in widths]
+        return known, [torch.tensor(group, device=self.example.device) for group in self.frontiers], shared.offsets(context)
+
+    def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """See `CausalNetwork.step`."""
+        shared, (known, groups, offsets) = self.shared, state
+        if previous is not None:
+            known[0].view(-1, self.inputs, self.positions)[..., groups[index - 1]] = previous
+            for depth, activation in enumerate(shared.activations):
+                degrees = shared.degrees[depth]
+                units = slice(bisect_left(degrees, index - 1), bisect_right(degrees, index - 1))
+                before = _rows(shared.layers[depth], known[depth], units)
+                if depth == 0 and offsets is not None:
+                    before = before + offsets[0][:, units]
+                known[depth + 1][:, units] = activation(before)
+        rows = torch.cat([groups[index] + output * self.positions for output in range(self.outputs)])
+        given = _rows(shared.head, known[-1], rows)  # (N, outputs * group)
+        if shared.skip is not None:
+            given = given + _rows(shared.skip, known[0], rows)
+        if offsets is not None:
+            given = given + offsets[-1][:, rows]
+        return given.reshape(len(given), self.outputs, -1), state
+
+    def compiled_step(self) -> Callable[[int, Tensor | None, State], tuple[Tensor, State]]:
+        """See `MADE.compiled_step`."""
+        return self.step
+
+
+def _read_orders(network: OrderAgnosticMADE, _: Any) -> None:
+    if not network.ranks.is_meta:
+        network.frontiers = tuple(Order(ranks).frontiers for ranks in network.ranks)
+
+
+def _masked(layer: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
+    linear = cast(nn.Linear, layer)
+    return F.linear(x, linear.weight * mask, linear.bias)
+
+
+def _rows(layer: nn.Module, x: Tensor, rows: slice | Tensor) -> Tensor:
+    linear = cast(nn.Linear, layer)
+    return F.linear(x, linear.weight[rows], None if linear.bias is None else linear.bias[rows])

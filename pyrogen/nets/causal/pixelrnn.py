@@ -1,0 +1,176 @@
+"""PixelRNN: images drawn pixel by pixel, by recurrent layers that remember what is above and beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyrogen.errors import ConfigurationError
+
+from ..sizes import positive_size, positive_sizes
+from .diagonal_lstm import DiagonalLSTM
+from .network import CausalNetwork, State
+from .recurrence import Recurrence
+from .row_lstm import RowLSTM
+
+__all__ = ["PixelRNN"]
+
+# Named axes: ``features`` are the numbers at a pixel between the layers; see also `pyrogen.nets.causal.network` and
+# `pyrogen.nets.causal.recurrence`.
+
+
+class PixelRNN(CausalNetwork):
+    r"""A causal convolution, residual recurrent layers, and a perceptron for each pixel.
+
+    The convolution sees the pixels around, above and to the left, but not the pixel itself; so the recurrent layers may
+    use what they read at the pixel itself.
+
+    Reference:
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
+        https://arxiv.org/abs/1601.06759.
+
+    Args:
+        grid: (height, width).
+        inputs: channels of an encoded pixel.
+        outputs: parameters of a pixel; all channels of a pixel share what it sees.
+        recurrence: "diagonal" for `DiagonalLSTM`, which sees all pixels before; "row" for `RowLSTM`, which is faster in
+            training and sees a triangle.
+        hidden: hidden units of a recurrent layer at a pixel, in each direction.
+        layers: number of recurrent layers.
+        features: numbers at a pixel between the layers; twice `hidden` if left out.
+        first: side of the convolution's kernel, odd, at least 3.
+        head: units of the perceptron's hidden layer; as `features` if left out.
+        context: features of the context, 0 for none.
+        context_map: whether the context is a map of features, (context, height, width), in place of a vector.
+        dropout: probability that what a layer adds is dropped in training.
+
+    Raises:
+        ConfigurationError: a size cannot be used, or no recurrence has that name.
+
+    Example:
+        >>> net = PixelRNN((8, 8), recurrence="row", hidden=4, layers=2)
+        >>> net(torch.zeros(3, 1, 8, 8)).shape
+        torch.Size([3, 1, 8, 8])
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        grid: Sequence[int],
+        inputs: int = 1,
+        outputs: int = 1,
+        recurrence: Literal["diagonal", "row"] = "diagonal",
+        hidden: int = 16,
+        layers: int = 3,
+        features: int | None = None,
+        first: int = 7,
+        head: int | None = None,
+        context: int = 0,
+        context_map: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = positive_sizes("grid", grid)
+        if len(sizes) != 2:
+            raise ConfigurationError(f"a PixelRNN needs the grid (height, width) of an image, not {sizes}")
+        if recurrence not in _RECURRENCES:
+            raise ConfigurationError(f"no recurrence '{recurrence}': choose one of {', '.join(_RECURRENCES)}")
+        if positive_size("first", first) % 2 == 0 or first == 1:
+            raise ConfigurationError(f"first must be odd and at least 3, not {first}, for the convolution to see neighbours")
+        if not 0.0 <= dropout < 1.0:
+            raise ConfigurationError(f"dropout must be a probability below 1, not {dropout}")
+        self.grid = sizes
+        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
+        hidden = positive_size("hidden", hidden)
+        width = 2 * hidden if features is None else positive_size("features", features)
+        self.side = first // 2
+        self.first = nn.Conv2d(self.inputs, width, (self.side + 1, first))
+        mask = torch.ones(self.side + 1, first)
+        mask[-1, self.side :] = 0  # the pixel itself and those to its right
+        self.register_buffer("mask", mask)
+        kind = _RECURRENCES[recurrence]
+        self.beyond = kind.beyond
+        inner = (sizes[0], sizes[1] + self.beyond)
+        self.layers = nn.ModuleList(kind(inner, width, hidden) for _ in range(positive_size("layers", layers)))
+        self.widen = nn.ModuleList(nn.Linear(hidden, width) for _ in self.layers)
+        self.dropout = nn.Dropout(dropout)
+        middle = width if head is None else positive_size("head", head)
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(width, middle), nn.ReLU(), nn.Linear(middle, self.outputs))
+        self.from_context = nn.Linear(positive_size("context", context), width, bias=False) if context else None
+        if context:
+            self.context_shape = (context, *self.grid) if context_map else (context,)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """See `CausalNetwork.forward`."""
+        window = F.pad(x, (self.side, self.side + self.beyond, self.side, 0))
+        features = self._seen(window).permute(0, 2, 3, 1)  # (N, height, width + beyond, features)
+        offset = self._offset(context)
+        if offset is not None:
+            features = features + offset
+        for layer, widen in zip(self.layers, self.widen, strict=True):
+            features = features + self.dropout(widen(layer(features)))
+        return self.head(features[:, :, : self.grid[1]]).permute(0, 3, 1, 2)  # type: ignore[no-any-return]  # (N, outputs, height, width)
+
+    def start(self, count: int, context: Tensor | None = None) -> State:
+        """See `CausalNetwork.start`; the state are the padded image, the layers' states, and what the context adds."""
+        height, width = self.grid
+        image = self.example.new_zeros(count, self.inputs, height + self.side, width + 2 * self.side + self.beyond)
+        offset = self._offset(context)
+        if offset is not None:
+            offset = offset.expand(count, height, width + self.beyond, -1)
+        return image, [layer.start(image, count) for layer in self._recurrent()], offset
+
+    def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """See `CausalNetwork.step`."""
+        image, states, _ = state
+        side, width, (row, column) = self.side, self.grid[1], divmod(index, self.grid[1])
+        if previous is not None:
+            above, before = divmod(index - 1, width)
+            image[:, :, side + above, side + before] = previous[..., 0]
+        if column == 0 and row > 0:
+            for extra in range(self.beyond):
+                self._through(row - 1, width + extra, state)
+            for layer, known in zip(self._recurrent(), states, strict=True):
+                layer.next_row(known)
+        return self.head(self._through(row, column, state)).unsqueeze(-1), state  # (N, outputs, 1)
+
+    def compiled_step(self) -> Callable[[int, Tensor | None, State], tuple[Tensor, State]]:
+        """The step as it is: at the start of a row it does other things than inside."""
+        return self.step
+
+    def _through(self, row: int, column: int, state: State) -> Tensor:
+        """The features of a pixel after all layers, (N, features)."""
+        image, states, offset = state
+        window = image[:, :, row : row + self.side + 1, column : column + 2 * self.side + 1]
+        features = self._seen(window).flatten(1)  # (N, features)
+        if offset is not None:
+            features = features + offset[:, row, column]
+        for layer, widen, known in zip(self._recurrent(), self.widen, states, strict=True):
+            features = features + self.dropout(widen(layer.pixel(features, column, known)))
+        return features
+
+    def _seen(self, window: Tensor) -> Tensor:
+        """The masked convolution of a window with no more padding, (N, features, height, width)."""
+        weight = self.first.weight * self.mask
+        if window.shape[2:] == weight.shape[2:]:
+            return F.linear(window.flatten(1), weight.flatten(1), self.first.bias)[:, :, None, None]
+        return F.conv2d(window, weight, self.first.bias)
+
+    def _offset(self, context: Tensor | None) -> Tensor | None:
+        """What the context adds to the features, (N, height or 1, width + beyond or 1, features)."""
+        if self.from_context is None or context is None:
+            return None
+        if context.dim() == 2:
+            return self.from_context(context)[:, None, None]  # type: ignore[no-any-return]
+        return self.from_context(F.pad(context, (0, self.beyond)).permute(0, 2, 3, 1))  # type: ignore[no-any-return]
+
+    def _recurrent(self) -> list[Recurrence]:
+        return cast("list[Recurrence]", list(self.layers))
+
+
+_RECURRENCES: dict[str, type[Recurrence]] = {"diagonal": DiagonalLSTM, "row": RowLSTM}
