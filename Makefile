@@ -12,7 +12,8 @@ help:
 	@echo "make test   install and run all tests and doctests"
 	@echo "make lint   ruff: style and format"
 	@echo "make types  mypy --strict on the built wheel, installed by itself"
-	@echo "make bench  the benchmarks (PYROGEN_MNIST names the folder with the MNIST files)"
+	@echo "make bench  the benchmarks (PYROGEN_MNIST names the folder with the MNIST files;"
+	@echo "            '$(BIN)/python -m pip install -e .[bench]' adds NumPyro as a peer)"
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -8,10 +8,22 @@ import sys
 from pathlib import Path
 
 
+_ON_MNIST = ("importance.py", "mnist_visible.py")
+_SCRIPTS = (
+    "svi.py",
+    "processes.py",
+    "coverage.py",
+    "sampling.py",
+    "sampling_transformer.py",
+    "frontiers.py",
+    *_ON_MNIST,
+)
+
+
 def main() -> None:
     """Run those whose data are at hand."""
-    for script in ("svi.py", "coverage.py", "importance.py"):
-        if script == "importance.py" and "PYROGEN_MNIST" not in os.environ:
+    for script in _SCRIPTS:
+        if script in _ON_MNIST and "PYROGEN_MNIST" not in os.environ:
             print(f"=== {script}: left out, for PYROGEN_MNIST names no folder with the MNIST files")
             continue
         print(f"=== {script}", flush=True)

@@ -5,7 +5,7 @@ Axes: particles, data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,20 +17,19 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 from tqdm.auto import trange
 
-from pyrogen.agreement import check_observed
 from pyrogen.batch import Batch, arguments, device_of, index, length
 from pyrogen.errors import ConfigurationError, NotPerDatum
 from pyrogen.pair import Pair
 from pyrogen.structure import Structure, evaluation_mode
 
-from .weights import Weighed, weigh
+from .weigher import check_observations, weigher
+from .weights import weigh
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
     "Chunk",
     "blocks",
     "check_extremes",
-    "check_observations",
     "chunks",
     "evaluation",
     "log_weights",
@@ -55,9 +54,12 @@ class Chunk:
 
     data: slice
     particles: slice
-    weighed: Weighed
     log_weight: Tensor
     """(particles of the chunk, data of the chunk), in nats."""
+    log_likelihood: Tensor
+    """``log p(x | z)``, as `log_weight`."""
+    latents: dict[str, Tensor]
+    """Draws of the guide, (particles, data, other plates..., event...)."""
 
 
 def log_weights(pair: Pair, batch: Batch, particles: int, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Tensor:
@@ -119,19 +121,16 @@ def chunks(
         )
     with evaluation(pair):
         data_size, particle_size = _chunk_sizes(pair, batch, structure, particles, max_bytes)
+        run = weigher(
+            pair, structure, analytic=analytic, chunks=_ceil(length(batch), data_size) * _ceil(particles, particle_size)
+        )
         for first in trange(0, length(batch), data_size, disable=not progress, unit="block", leave=False):
             data = slice(first, min(first + data_size, length(batch)))
             part = index(batch, data) if data_size < length(batch) else batch
             for start in range(0, particles, particle_size):
                 span = slice(start, min(start + particle_size, particles))
-                count = span.stop - span.start
-                weighed = weigh(pair, part, structure, count, analytic=analytic)
-                log_weight = weighed.log_weight().local
-                if start == 0:
-                    check_observations(weighed, range(data.start, data.stop))
-                if log_weight is None:
-                    raise ConfigurationError("the pair has no site in its data plate")
-                yield Chunk(data, span, weighed, log_weight.expand(count, data.stop - data.start))
+                weights = run(part, span.stop - span.start, data.start if start == 0 else None)
+                yield Chunk(data, span, *weights)
 
 
 def blocks(
@@ -150,18 +149,6 @@ def blocks(
         if chunk.particles.stop == particles:
             yield chunk.data, torch.cat(parts)
             parts = []
-
-
-def check_observations(weighed: Weighed, rows: Sequence[int]) -> None:
-    """Refuse data outside the support of what observes them; `rows` are their numbers, for the message.
-
-    Raises:
-        PairError: with site, index, value and remedy.
-    """
-    for name, site in weighed.model.visited.items():
-        if site.observed and site.dim is not None:
-            axis = site.value.dim() - site.fn.event_dim + site.dim
-            check_observed(name, site.fn, site.value, masked=site.mask is not None, rows=rows, axis=axis)
 
 
 def check_extremes(pair: Pair, batch: Batch) -> None:
@@ -189,6 +176,10 @@ def check_extremes(pair: Pair, batch: Batch) -> None:
     devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
     with evaluation(pair), torch.random.fork_rng(devices=devices):
         check_observations(weigh(pair, part, structure), chosen)
+
+
+def _ceil(count: int, size: int) -> int:
+    return -(-count // size)
 
 
 def _chunk_sizes(pair: Pair, batch: Batch, structure: Structure, particles: int, max_bytes: int) -> tuple[int, int]:

@@ -22,8 +22,12 @@ from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.pair import Pair
 from pyrogen.report import format_table, load_record
 
+from .compiled import Compile, require_compile
 from .estimate import KHAT_LIMIT, Curve, Draws, Estimate, Estimator, Kind
 from .fit import device_named
+from .processes import joined, own_device
+from .sharing import estimate_in_shares
+from .weigher import compiling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +45,11 @@ def compare(
     device: str | torch.device = "auto",
     seed: int = 0,
     progress: bool = False,
+    compile: Compile = False,
 ) -> Comparison:
     """Estimate log p(x) of the same data in several ways.
+
+    Under ``torchrun`` each process estimates its share of the data, and every one returns the whole comparison.
 
     Args:
         pair: the pair; it is moved to the device and run in evaluation mode.
@@ -51,10 +58,13 @@ def compare(
         device: ``"auto"``, or a device.
         seed: seeds the particles; the caller's generators are left as they were.
         progress: show a progress bar for each estimator.
+        compile: compute log weights by a recorded graph of the pair, compiled once a shape of chunk has come up often
+            enough; see `pyrogen.inference.fit`. The draws stay the same.
 
     Raises:
         ConfigurationError: no estimator, or two of one name.
         NotPerDatum: the pair has no evidence of each datum alone; the message names the site.
+        ProcessError: another process is gone.
 
     Example:
         >>> from pyrogen.inference import ELBO, Exact, ImportanceSampling
@@ -70,16 +80,18 @@ def compare(
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"two estimators are called {name!r}: give one another `name`")
-    place = device_named(device)
+    place = own_device(device_named(device))
     pair.to(place)
     batch: Batch = data.to(place).fixed() if hasattr(data, "fixed") else map_tensors(data, lambda tensor: tensor.to(place))
     described = data.describe() if hasattr(data, "describe") else _description(batch)
     estimates = []
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+    require_compile(compile)
+    cuda = [place] if place.type == "cuda" else []
+    with joined(place) as processes, torch.random.fork_rng(devices=cuda), compiling(compile):
         pair.initialise(batch)
+        processes.require_same("arguments", {"rows": length(batch), "estimators": names})
         for number, estimator in enumerate(estimators):
-            torch.manual_seed(seed + number)
-            estimates.append(estimator.estimate(pair, batch, progress=progress))
+            estimates.append(estimate_in_shares(estimator, pair, batch, processes, seed=seed + number, progress=progress))
     return Comparison(estimates, described)
 
 

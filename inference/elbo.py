@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
+from pyrogen.structure import Structure
 
 from .chunks import DEFAULT_MAX_BYTES, blocks
 from .estimate import Estimate, Estimator, columns
+from .free_bits import spare
 from .objective import Gradient, Objective
+from .weights import Weighed
 
 __all__ = ["ELBO"]
 
@@ -35,6 +38,8 @@ class ELBO(Objective, Estimator):
             reparameterized get a score-function gradient with a baseline under ``"pathwise"``.
         draws: draws for each datum in an estimate.
         max_bytes: memory that an estimate may use.
+        free_bits: in training, nats of divergence that cost each unit of a local latent nothing, so that a strong decoder
+            does not leave the latent unused; see `pyrogen.inference.free_bits`. It never enters an estimate.
 
     Example:
         >>> import torch
@@ -52,6 +57,7 @@ class ELBO(Objective, Estimator):
         gradient: Gradient = "pathwise",
         draws: int = 250,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        free_bits: float = 0.0,
     ) -> None:
         super().__init__(particles, gradient)
         if kl not in (None, "analytic", "sampled"):
@@ -62,6 +68,11 @@ class ELBO(Objective, Estimator):
             raise ConfigurationError(f"gradient={gradient!r} differentiates a sampled KL divergence: use kl='sampled'")
         if draws < 2:
             raise ConfigurationError(f"draws must be at least 2, to have a standard error, not {draws}")
+        if not 0 <= free_bits < float("inf"):
+            raise ConfigurationError(f"free_bits must be a number of nats, at least 0, not {free_bits}")
+        if free_bits and gradient != "pathwise":
+            raise ConfigurationError(f"free bits need gradient='pathwise', not {gradient!r}")
+        self.free_bits = free_bits
         self.analytic = kl != "sampled" and gradient == "pathwise"
         self.draws, self.max_bytes = draws, max_bytes
         self.name = "ELBO" if particles == 1 else f"ELBO({particles})"
@@ -74,6 +85,12 @@ class ELBO(Objective, Estimator):
     def bound(self, log_weight: Tensor) -> Tensor:
         """See `Objective.bound`."""
         return log_weight.mean(0)
+
+    def _weigh(self, pair: Pair, batch: Batch, structure: Structure) -> tuple[Weighed, Any]:
+        weighed, correction = super()._weigh(pair, batch, structure)
+        if self.free_bits:
+            spare(weighed, structure, self.free_bits)
+        return weighed, correction
 
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`."""

@@ -20,11 +20,16 @@ from pyrogen.pair import Pair
 
 from .checkpoint import CHECKPOINT
 from .chunks import check_extremes
+from .compiled import Compile, CompileReport, Engine, require_compile
 from .elbo import ELBO
 from .estimate import Estimator
 from .history import History, Row
+from .host_rows import HostRows, Keep
 from .loop import Loop, Validation, finish_step_on_interrupt
 from .objective import Objective
+from .precision import Precision, require_precision
+from .processes import joined, own_device, stream
+from .sharing import require_divisible
 from .trainer import Trainer, rows_of
 
 __all__ = ["Run", "device_named", "fit", "linear_warmup"]
@@ -42,6 +47,8 @@ class Run:
     directory: Path | None
     config: dict[str, Any] = field(default_factory=dict)
     stopped_early: bool = False
+    compiled: CompileReport | None = None
+    """What was recorded and compiled, if that was asked for."""
 
 
 def linear_warmup(steps: int, start: float = 0.0) -> Callable[[int], float]:
@@ -100,8 +107,17 @@ def fit(
     progress: bool = True,
     tensorboard: bool = False,
     config: Mapping[str, Any] | None = None,
+    compile: Compile = False,
+    precision: Precision = "float32",
+    steps_per_call: int = 1,
+    keep: Keep = "auto",
 ) -> Run:
     """Fit a pair to data by stochastic variational inference.
+
+    Under ``torchrun`` all processes fit the one pair together: a step is one of a batch of `batch_size` data from each, and
+    every process returns the same pair and history; the first one writes the files and shows progress. A run of n
+    processes is resumed by n. What takes a whole batch (batch norm, free bits) takes a process's share of it, and batch
+    norm's running statistics are in the end those of the first process.
 
     Args:
         pair: the pair; it is moved to the device and trained in place.
@@ -109,7 +125,7 @@ def fit(
         objective: what to maximise; `ELBO()` if not given.
         epochs: passes over the data; give these or `steps`.
         steps: optimizer steps; give these or `epochs`.
-        batch_size: data per step.
+        batch_size: data per step, of each process.
         lr: learning rate of the default optimizer, a fused Adam.
         optimizer: makes another one from the parameters, for instance ``functools.partial(torch.optim.SGD, lr=0.1)``.
         scheduler: ``"cosine"`` (to zero over the run), or makes one from the optimizer; it steps once a step.
@@ -128,6 +144,15 @@ def fit(
         progress: show a progress bar.
         tensorboard: write TensorBoard curves, too.
         config: what to record in ``config.yaml`` beside these arguments.
+        compile: True records the pair's run as a graph of tensor operations and compiles it, which makes steps several
+            times faster and costs some seconds once; ``"graph"`` records without a compiler; ``"auto"`` does what pays, and
+            runs the pair itself, with a warning, where it cannot be recorded. The draws are those of an
+            uncompiled run, and a run may be resumed in another mode.
+        steps_per_call: steps that a compiled run takes in one call, optimizer included, where nothing is logged, validated
+            or saved between them; worth it for models of a few hundred parameters. Their batches are drawn before the first.
+        keep: ``"device"`` keeps the training data there; ``"host"`` sends each batch, one ahead; ``"auto"`` does so where
+            half of the CUDA device's free memory would not hold them.
+        precision: ``"float32"``; ``"tf32"`` or ``"bf16"`` for faster matrix products. Log weights are summed in float32.
 
     Returns:
         The run, its pair in evaluation mode.
@@ -137,6 +162,10 @@ def fit(
         PairError: the pair does not fit the data; see `Pair.structure`.
         NonFiniteLoss: a loss was not finite; the step, the sites and the last good checkpoint are named.
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
+        NotTraceable: ``compile=True``, and the pair's run needs a value on the host; says which line asked for it.
+        GraphMismatch: the graph does not compute what the pair computes, since Python decides something anew in each run.
+        CompilerMissing: ``compile=True``, and there is no C++ compiler.
+        ProcessError: another process of the run is gone; what it said and the last checkpoint are named.
         KeyboardInterrupt: after Ctrl-C, once the step is done and a checkpoint is written.
 
     Example:
@@ -153,25 +182,34 @@ def fit(
         ("steps", steps),
         ("batch_size", batch_size),
         ("log_every", log_every),
+        ("steps_per_call", steps_per_call),
     ):
         if value is not None and value < 1:
             raise ConfigurationError(f"{name} must be at least 1, not {value}")
     if patience is not None and validation is None:
         raise ConfigurationError("patience needs validation data")
+    require_compile(compile)
+    require_precision(precision)
+    if steps_per_call > 1 and not compile:
+        raise ConfigurationError(f"steps_per_call={steps_per_call} needs compile=True, 'graph' or 'auto'")
     if resume and directory is None:
         raise ConfigurationError("resume=True needs the directory of the run")
-    place = device_named(device)
+    place = own_device(device_named(device))
     path = None if directory is None else Path(directory)
     objective = objective or ELBO()
     objective.state = {}
     pair.to(place)
-    rows = rows_of(data, place)
-    schedule = beta if callable(beta) else lambda step: float(beta)
+    rows = rows_of(data, place, keep)
 
     cuda = [place] if place.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    with joined(place) as processes, torch.random.fork_rng(devices=cuda):
+        if processes.size > 1 and steps_per_call > 1:
+            raise ConfigurationError(
+                f"steps_per_call={steps_per_call} leaves no room for {processes.size} processes to average gradients: use 1"
+            )
         torch.manual_seed(seed)
-        first = rows.draw(torch.arange(min(batch_size, len(rows)), device=place))
+        numbers = torch.arange(min(batch_size, len(rows)), device=getattr(rows, "index_device", place))
+        first = rows.draw(numbers)
         structure = pair.structure(first)
         if not structure.amortized and len(rows) > batch_size:
             raise PairError(
@@ -179,12 +217,19 @@ def fit(
                 "datum, as an autoguide with local latents has), and the next batch would meet those of other data: use "
                 f"batch_size={len(rows)}, or a guide that computes its parameters from the data"
             )
-        check_extremes(pair, rows.draw())
+        for part in rows.parts() if isinstance(rows, HostRows) else [None]:
+            check_extremes(pair, rows.draw(part))
+        require_divisible(pair, first, objective, processes)
+        objective.prepare(pair, first)
+        shapes = [(name, tuple(tensor.shape)) for name, tensor in pair.state_dict().items()]
+        processes.require_same("arguments", {"rows": len(rows), "batch_size": batch_size, "steps": steps, "epochs": epochs})
+        processes.require_same("parameters", shapes)
+        processes.broadcast([*pair.parameters(), *pair.buffers()])
         parameters = [p for p in pair.parameters() if p.requires_grad]
         if not parameters:
             raise ConfigurationError(f"{type(pair).__name__} has no parameter to train")
         made = torch.optim.Adam(parameters, lr, fused=True) if optimizer is None else optimizer(parameters)
-        total = steps if steps is not None else int(epochs or 0) * math.ceil(len(rows) / batch_size)
+        total = steps if steps is not None else int(epochs or 0) * math.ceil(len(rows) / (batch_size * processes.size))
         trainer = Trainer(
             pair,
             rows,
@@ -193,10 +238,16 @@ def fit(
             CosineAnnealingLR(made, total) if scheduler == "cosine" else scheduler(made) if scheduler else None,
             batch_size=batch_size,
             clip=clip,
-            beta=schedule,
+            beta=beta,
             seed=seed,
             device=place,
+            precision=precision,
+            engine=Engine(pair, objective, compile, precision=precision, steps=total) if compile else None,
+            processes=processes,
+            steps_per_call=steps_per_call,
         )
+        if not processes.first:
+            torch.manual_seed(stream(seed, processes.rank))
         identity = {"rows": len(rows), "batch_size": batch_size, "seed": seed, "objective": objective.name}
         record = {
             **(config or {}),
@@ -209,27 +260,31 @@ def fit(
                 "clip": clip,
                 "gradient": objective.gradient,
                 "device": str(place),
+                "compile": compile,
+                "precision": precision,
+                **({"processes": processes.size} if processes.size > 1 else {}),
             },
             "versions": {"pyrogen": __version__, "torch": str(torch.__version__), "pyro": str(pyro.__version__)},
         }
         if hasattr(data, "describe"):
             record.setdefault("data", data.describe())
-        if path is not None:
-            path.mkdir(parents=True, exist_ok=True)
-            (path / "config.yaml").write_text(yaml.safe_dump(record, sort_keys=False))
+        written = path if processes.first else None
+        if written is not None:
+            written.mkdir(parents=True, exist_ok=True)
+            (written / "config.yaml").write_text(yaml.safe_dump(record, sort_keys=False))
         loop = Loop(
             trainer,
             total=total,
             validate=None
             if validation is None
-            else Validation(validation, validation_estimator or ELBO(draws=8), place, seed),
+            else Validation(validation, validation_estimator or ELBO(draws=8), place, seed, processes),
             every=(log_every, validate_every, checkpoint_every),
             patience=patience,
             path=path,
             identity=identity,
-            history=History(path, tensorboard=tensorboard),
+            history=History(written, tensorboard=tensorboard and processes.first),
         )
-        if resume and path is not None and (path / CHECKPOINT).exists():
+        if resume and path is not None and processes.from_first((path / CHECKPOINT).exists):
             loop.resume(path)
         else:
             loop.history.start([])
@@ -237,4 +292,12 @@ def fit(
         with finish_step_on_interrupt() as interrupted, pyro.validation_enabled(False):
             loop.run(interrupted, progress=progress)
     pair.eval()
-    return Run(pair, loop.history.rows, trainer.done, path, record, loop.stopped_early)
+    return Run(
+        pair,
+        loop.history.rows,
+        trainer.done,
+        path,
+        record,
+        loop.stopped_early,
+        None if trainer.engine is None else trainer.engine.report,
+    )

@@ -98,7 +98,7 @@ def _blocks(
     for chunk in stream:
         parts.append(chunk.log_weight)
         if draws and structure.latents:
-            reservoir = reservoir or _Reservoir(draws, structure, max_bytes // 4)
+            reservoir = reservoir or _Reservoir(draws, max_bytes // 4)
             reservoir.add(chunk)
         if chunk.particles.stop == particles:
             if reservoir is not None:
@@ -123,8 +123,8 @@ class _Reservoir:
     probability that the buffer's total weight has in the total so far.
     """
 
-    def __init__(self, draws: int, structure: Structure, max_bytes: int) -> None:
-        self.draws, self.structure, self.max_bytes = draws, structure, max_bytes
+    def __init__(self, draws: int, max_bytes: int) -> None:
+        self.draws, self.max_bytes = draws, max_bytes
         self.buffer: list[tuple[Tensor, dict[str, Tensor]]] = []
         self.bytes = 0
         self.total: Tensor | None = None  # (data,), log of the weight folded in
@@ -132,18 +132,7 @@ class _Reservoir:
 
     def add(self, chunk: Chunk) -> None:
         """Buffer a chunk's latents and log likelihoods."""
-        count, rows = chunk.log_weight.shape
-        found = {"": chunk.weighed.likelihood.local.expand(count, rows)}  # type: ignore[union-attr]
-        for name in self.structure.latents:
-            site = chunk.weighed.model.visited[name]
-            value = site.value
-            event = value.shape[value.dim() - site.fn.event_dim :]
-            plates = value.shape[: value.dim() - site.fn.event_dim]
-            value = value.reshape(
-                (1,) * (self.structure.nesting + 1 - len(plates)) + value.shape
-            )  # (particles or 1, plates..., event...)
-            value = value.movedim(site.dim - len(event), 1)  # type: ignore[operator]
-            found[name] = value.expand(count, rows, *value.shape[2:])  # (particles, data, other plates..., event...)
+        found = {"": chunk.log_likelihood, **chunk.latents}
         self.buffer.append((chunk.log_weight, found))
         self.bytes += sum(value.numel() * value.element_size() for value in found.values())
         if self.bytes > self.max_bytes:

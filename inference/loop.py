@@ -15,12 +15,14 @@ import torch
 from tqdm.auto import tqdm
 
 from pyrogen.batch import Batch
-from pyrogen.errors import CheckpointError, NonFiniteLoss
+from pyrogen.errors import CheckpointError, NonFiniteLoss, ProcessError
 from pyrogen.pair import Pair
 
 from .checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from .estimate import Estimator
 from .history import History, Row
+from .processes import Processes
+from .sharing import estimate_in_shares
 from .trainer import Trainer, rows_of
 
 __all__ = ["Loop", "Validation", "finish_step_on_interrupt"]
@@ -31,15 +33,18 @@ _SNAPSHOT_SECONDS = 5.0
 class Validation:
     """Estimates log p(x) of the validation data, always with the same random numbers."""
 
-    def __init__(self, data: Any, estimator: Estimator, device: torch.device, seed: int) -> None:
+    def __init__(
+        self, data: Any, estimator: Estimator, device: torch.device, seed: int, processes: Processes | None = None
+    ) -> None:
         self.batch: Batch = data.to(device).fixed() if hasattr(data, "fixed") else rows_of(data, device).draw()
         self.estimator, self.device, self.seed = estimator, device, seed
+        self.processes = processes or Processes()
 
     def __call__(self, pair: Pair) -> float:
         """The mean estimate, in nats per datum."""
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.seed)
-            return float(self.estimator.estimate(pair, self.batch).log_prob.mean())
+            found = estimate_in_shares(self.estimator, pair, self.batch, self.processes, seed=self.seed)
+            return float(found.log_prob.mean())
 
 
 class Loop:
@@ -58,37 +63,62 @@ class Loop:
         history: History,
     ) -> None:
         self.trainer, self.total, self.validate = trainer, total, validate
+        self.processes = trainer.processes
         self.log_every, validate_every, checkpoint_every = every
         self.validate_every = validate_every * trainer.steps_per_epoch
         self.checkpoint_every = checkpoint_every * trainer.steps_per_epoch
         self.patience, self.path, self.identity, self.history = patience, path, identity, history
         self.best: dict[str, Any] = {"validation": -math.inf, "misses": 0, "pair": None}
         self.before = 0.0
+        self.saved: int | None = None
         self.stopped_early = False
         self.snapshot = (time.perf_counter(), trainer.state())
 
     def resume(self, path: Path) -> None:
-        """Take over the checkpoint of a directory."""
-        state = load_checkpoint(path)
+        """Take over the checkpoint of a directory, which the first process reads for all."""
+        state = self.processes.from_first(lambda: load_checkpoint(path))
         for name, value in self.identity.items():
             if state["identity"].get(name) != value:
                 raise CheckpointError(
                     f"{path} was fitted with {name}={state['identity'].get(name)!r}, and {name}={value!r} was asked for: "
                     "resume with the same, or choose another directory"
                 )
-        self.trainer.load(state, str(path))
+        ranks = state.get("processes", [{}])
+        if len(ranks) != self.processes.size:
+            raise CheckpointError(
+                f"{path} was fitted with processes={len(ranks)}, each of which has random numbers of its own, and "
+                f"processes={self.processes.size} was asked for: start as many (torchrun --nproc-per-node {len(ranks)}), or "
+                "choose another directory"
+            )
+        self.trainer.load({**state, **ranks[self.processes.rank]}, str(path))
+        self.saved = self.trainer.done
         self.best, self.before = state["best"], state["seconds"]
         self.history.start(state["history"])
         self.snapshot = (time.perf_counter(), self.trainer.state())
 
     def run(self, interrupted: threading.Event, *, progress: bool) -> None:
-        """Step until the end, an early stop or Ctrl-C."""
+        """Step until the end, an early stop or Ctrl-C.
+
+        Raises:
+            ProcessError: another process is gone; the last checkpoint is named.
+        """
+        self.trainer.interrupted = interrupted.is_set
+        try:
+            self._run(progress=progress and self.processes.first)
+        except ProcessError as error:
+            self.history.close()
+            if self.path is None or self.saved is None:
+                raise
+            kept = f"{self.path / CHECKPOINT} holds the run as of step {self.saved}, resume=True goes on"
+            raise ProcessError(f"{error}. {kept}") from error
+
+    def _run(self, *, progress: bool) -> None:
         trainer = self.trainer
         start, logged = time.perf_counter(), (time.perf_counter(), trainer.done)
         self.stopped_early = self._exhausted()
         with tqdm(total=self.total, initial=trainer.done, disable=not progress, unit="step", dynamic_ncols=True) as bar:
             while trainer.done < self.total and not self.stopped_early:
-                trainer.step()
+                trainer.step(self._steps_to_event())
                 done, last = trainer.done, trainer.done == self.total
                 validating = self.validate is not None and (done % self.validate_every == 0 or last)
                 if done % self.log_every == 0 or validating or last:
@@ -109,13 +139,15 @@ class Loop:
                     self.history.add(row)
                     bar.update(done - bar.n)
                     bar.set_postfix(nats=f"{-row['loss']:.2f}", refresh=False)
-                    if now - self.snapshot[0] > _SNAPSHOT_SECONDS:
+                    if self.processes.any(now - self.snapshot[0] > _SNAPSHOT_SECONDS):
                         self.snapshot = (now, trainer.state())
-                due = done % self.checkpoint_every == 0 or last or self.stopped_early or interrupted.is_set()
-                if due and self.path is not None:
-                    self._check_losses()
-                    self._save(trainer.state(), self.before + time.perf_counter() - start)
-                if interrupted.is_set():
+                stopping = trainer.stopping()
+                if done % self.checkpoint_every == 0 or last or self.stopped_early or stopping:
+                    trainer.align()
+                    if self.path is not None:
+                        self._check_losses()
+                        self._save(trainer.state(), self.before + time.perf_counter() - start)
+                if stopping:
                     kept = f"; {self.path / CHECKPOINT} holds the run, resume=True goes on" if self.path else ""
                     self.history.close()
                     raise KeyboardInterrupt(f"stopped after step {done}{kept}")
@@ -123,8 +155,15 @@ class Loop:
             trainer.pair.load_state_dict(self.best["pair"])
         self.history.close()
 
+    def _steps_to_event(self) -> int:
+        """Steps until something is to be done between two steps."""
+        done = self.trainer.done
+        every = [self.log_every, self.checkpoint_every, *([] if self.validate is None else [self.validate_every])]
+        return min(self.total - done, *(period - done % period for period in every))
+
     def _validated(self) -> float:
         assert self.validate is not None
+        self.trainer.align()
         value = self.validate(self.trainer.pair)
         if self.patience is not None:
             if value > self.best["validation"]:
@@ -146,14 +185,20 @@ class Loop:
         return self.patience is not None and self.best["misses"] >= self.patience
 
     def _save(self, state: dict[str, Any], seconds: float) -> Path:
+        """Write a checkpoint; when the call returns in one process, the first one has written it."""
         path = (self.path or Path()) / CHECKPOINT
+        own = self.processes.gather({name: state[name] for name in ("generators", "objective")})
         extra = {
             "identity": self.identity,
             "best": self.best,
             "seconds": seconds,
             "history": self.history.rows,
+            **({"processes": own} if self.processes.size > 1 else {}),
         }
-        save_checkpoint({**state, **extra}, path)
+        if self.processes.first:
+            save_checkpoint({**state, **extra}, path)
+        self.processes.wait()
+        self.saved = state["step"]
         return path
 
     def _fail(self, step: int) -> None:
@@ -161,8 +206,9 @@ class Loop:
         trainer, state = self.trainer, self.snapshot[1]
         trainer.load(state, "the last good state")
         while trainer.done < step:
-            trainer.step()
-        sites = trainer.sites_not_finite()
+            trainer.step(step - trainer.done)
+        found = self.processes.gather(trainer.sites_not_finite())
+        sites = list(dict.fromkeys(site for names in found for site in names))
         trainer.load(state, "the last good state")
         path = None if self.path is None else str(self._save(state, self.before))
         where = f"sites {', '.join(repr(s) for s in sites)}" if sites else "no single site (their sum overflowed)"

@@ -66,6 +66,9 @@ class Objective(ABC):
     def order(self) -> float:
         """The order alpha of the Renyi bound that this is: 1 for the ELBO, 0 for IWAE."""
 
+    def prepare(self, pair: Pair, batch: Batch) -> None:  # noqa: B027
+        """Make what the objective needs before the first step; nothing, unless a subclass says so."""
+
     def loss(self, pair: Pair, batch: Batch, *, beta: float | Tensor = 1.0) -> Tensor:
         """Minus the bound, averaged over the data, in nats per datum; its gradient is the estimator's.
 

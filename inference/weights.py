@@ -20,6 +20,8 @@ from pyrogen.structure import Structure
 
 __all__ = ["LogTerms", "Weighed", "reduce_site", "scaled", "weigh"]
 
+_HALF = (torch.float16, torch.bfloat16)  # summed over sites in single precision
+
 
 @dataclass(slots=True)
 class LogTerms:
@@ -33,6 +35,8 @@ class LogTerms:
     def add(self, value: Tensor, site: Site, structure: Structure) -> None:
         """Add a quantity of a site's batch shape."""
         value = reduce_site(value, site.dim, structure.nesting)
+        if value.dtype in _HALF:
+            value = value.float()
         if site.dim is None:
             self.shared = value if self.shared is None else self.shared + value
         else:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from pyrogen.pair import Pair
 
+from .autoregressive import MADEModel, PixelCNNModel, PixelRNNModel, TransformerModel, WaveNetModel
 from .beta_bernoulli import BetaBernoulli
 from .discrete_vae import DiscreteVAE
 from .global_gaussian import GlobalGaussian
@@ -22,25 +23,35 @@ from .likelihoods import (
 )
 from .linear_gaussian import LinearGaussianVAE
 from .parts import GaussianEncoder, Part, StandardNormal, elementwise, positive
+from .pixelvae import AutoregressiveLikelihood, PixelVAE
 from .vae import VAE
+from .visible import FullyVisible
 
 __all__ = [
     "LIKELIHOODS",
     "VAE",
     "ZOO",
+    "AutoregressiveLikelihood",
     "BernoulliLikelihood",
     "BetaBernoulli",
     "CategoricalLikelihood",
     "ContinuousBernoulliLikelihood",
     "DiscreteVAE",
     "DiscretizedLogisticLikelihood",
+    "FullyVisible",
     "GaussianEncoder",
     "GaussianLikelihood",
     "GlobalGaussian",
     "Likelihood",
     "LinearGaussianVAE",
+    "MADEModel",
     "Part",
+    "PixelCNNModel",
+    "PixelRNNModel",
+    "PixelVAE",
     "StandardNormal",
+    "TransformerModel",
+    "WaveNetModel",
     "elementwise",
     "make_likelihood",
     "positive",
@@ -53,6 +64,12 @@ ZOO: Mapping[str, type[Pair]] = MappingProxyType(
         "beta-bernoulli": BetaBernoulli,
         "discrete-vae": DiscreteVAE,
         "global-gaussian": GlobalGaussian,
+        "made": MADEModel,
+        "pixelcnn": PixelCNNModel,
+        "pixelrnn": PixelRNNModel,
+        "wavenet": WaveNetModel,
+        "transformer": TransformerModel,
+        "pixelvae": PixelVAE,
     }
 )
 """The pairs by the names that the command line gives them."""

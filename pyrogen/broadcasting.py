@@ -9,6 +9,7 @@ from pyro.distributions import Delta
 from torch import Tensor
 
 from .batch import Batch, arguments, index, length
+from .errors import PairError
 from .run import Sites, run_guide, run_model
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def run_of_part(pair: Pair, batch: Batch, nesting: int, guide: Any, model: Any) 
     }
     seen_twice = [_log_probs(pair, part, nesting, values) for _ in range(2)]
     for key, (dim, once) in seen_twice[0].items():
+        if key not in seen_twice[1]:
+            raise PairError(
+                f"site '{key[1]}' comes and goes from run to run of the {key[0]}: let every run visit the same sites, and "
+                "mask what does not count (poutine.mask)"
+            )
         again = seen_twice[1][key][1]
         # What differs from run to run anyway, as under noise that is no site, says nothing.
         if dim is not None and key in whole and _close(once, again) and not _close(once, whole[key], slack=10.0):

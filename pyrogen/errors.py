@@ -6,9 +6,12 @@ __all__ = [
     "CheckpointError",
     "ConfigurationError",
     "DataError",
+    "GraphMismatch",
     "NonFiniteLoss",
     "NotPerDatum",
+    "NotTraceable",
     "PairError",
+    "ProcessError",
     "PyrogenError",
 ]
 
@@ -31,6 +34,18 @@ class PairError(PyrogenError, ValueError):
 
 class NotPerDatum(PairError):
     """A pair whose log weight cannot be split by datum; names the site that prevents it."""
+
+
+class NotTraceable(PairError):
+    """A pair whose run cannot be recorded as a graph of tensor operations; names the operation and its line."""
+
+
+class GraphMismatch(PairError):
+    """A recorded graph that no longer computes what the pair computes; names the site or the gradient that differs."""
+
+
+class ProcessError(PyrogenError, RuntimeError):
+    """One of several processes of a run has failed or fallen out of step; says which, as far as it is known."""
 
 
 class CheckpointError(PyrogenError, RuntimeError):

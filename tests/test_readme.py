@@ -12,15 +12,24 @@ README = (ROOT / "README.md").read_text()
 SMALLER = {"epochs=20": "epochs=1, progress=False", "IWAE(50)": "IWAE(5)", "5000": "100"}
 
 
-def test_the_python_block_runs(tmp_path, monkeypatch, capsys):
+def blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_pair_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = blocks(README)[0]
     for large, small in SMALLER.items():
         assert large in code
         code = code.replace(large, small)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     assert "ELBO" in capsys.readouterr().out
     assert {"checkpoint.pt", "comparison.json", "comparison.nc"} <= {f.name for f in (tmp_path / "runs/mine").iterdir()}
+
+
+@pytest.mark.parametrize("code", [*blocks(README)[1:], *blocks((ROOT / "docs" / "compiled.md").read_text())])
+def test_the_other_blocks_run(code):
+    exec(compile(code, "a page", "exec"), {"__name__": "page"})
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", README))))

@@ -13,9 +13,12 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from pyrogen.errors import ConfigurationError
 
+from .options import add_compile_option
 from .pictures import spread_rows
+from .quiet import quiet_unless_first
 from .saved import open_run
 from .specs import make_estimators
+from .usage import save_usage
 
 if TYPE_CHECKING:
     from pyrogen.pair import Pair
@@ -33,22 +36,25 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=str,
         default=None,
-        help="elbo iwae:50 is:5000 if not given, and exact where the pair has a closed form",
+        help="elbo iwae:50 is:5000 if not given, and exact where the pair has a closed form; that alone without latents",
     )
     add("--split", type=Literal["test", "validation", "train"], default="test", help="which data")
     add("--rows", type=int, default=1000, help="at most so many, evenly spread over the split")
+    add_compile_option(parser)
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
     add("--seed", type=int, default=0, help="seeds the particles")
     add("--progress", action=ActionYesNo(no_prefix="no-"), default=None, help="show progress bars; as if on a terminal")
 
 
 def run(options: Namespace) -> None:
-    """Compare, print, save, render.
+    """Compare, print, save, render; under torchrun the first process alone does all but the first.
 
     Raises:
         PyrogenError: the run cannot be opened, or an estimator does not fit it.
     """
     from pyrogen.inference import compare
+    from pyrogen.inference.fit import device_named
+    from pyrogen.inference.processes import joined, own_device
     from pyrogen.report import print_table, render
 
     if options.rows < 1:
@@ -56,18 +62,28 @@ def run(options: Namespace) -> None:
     given = None if options.estimators is None else make_estimators(options.estimators)
     saved = open_run(options.directory)
     estimators = given or make_estimators(_usual(saved.pair))
-    table = compare(
-        saved.pair,
-        spread_rows(saved.split(options.split), options.rows),
-        estimators,
-        device=options.device,
-        seed=options.seed,
-        progress=sys.stderr.isatty() if options.progress is None else options.progress,
-    )
-    table.save(saved.directory)
-    print_table(table.record())
-    print(f"\nreport: {render(saved.directory)}")
+    rows = spread_rows(saved.split(options.split), options.rows)
+    with joined(own_device(device_named(options.device))) as processes, quiet_unless_first(processes):
+        table = compare(
+            saved.pair,
+            rows,
+            estimators,
+            device=options.device,
+            seed=options.seed,
+            compile=options.compile,
+            progress=sys.stderr.isatty() if options.progress is None else options.progress,
+        )
+        if processes.first:
+            table.save(saved.directory)
+            print_table(table.record())
+            for line in save_usage(saved.pair, rows, saved.directory):
+                print(line)
+            print(f"\nreport: {render(saved.directory)}")
 
 
 def _usual(pair: Pair) -> list[str]:
+    from pyrogen.models import FullyVisible
+
+    if isinstance(pair, FullyVisible):
+        return ["exact"]  # all others would say the same at greater cost
     return ["elbo", "iwae:50", "is:5000", *(["exact"] if hasattr(pair, "log_evidence") else [])]

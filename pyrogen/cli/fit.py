@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,14 +20,18 @@ from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
 from pyrogen.errors import ConfigurationError
 
 from .names import absolute
+from .options import add_compile_option
 from .pairs import build_pair
 from .pictures import save_pictures
+from .quiet import quiet_unless_first
 from .sources import add_data_options, load_data
 from .specs import make_objective, make_optimizer, make_scheduler
 
 if TYPE_CHECKING:
     from pyrogen.data import Dataset
     from pyrogen.inference import Run
+    from pyrogen.inference.processes import Processes
+    from pyrogen.pair import Pair
 
 __all__ = ["add_arguments", "run"]
 
@@ -44,8 +48,10 @@ _PASSED = (
     "checkpoint_every",
     "log_every",
     "tensorboard",
+    "compile",
+    "precision",
 )
-_DERIVED = ("comparison.json", "comparison.nc", "pictures.npz", "report.html")
+_DERIVED = ("comparison.json", "comparison.nc", "usage.json", "pictures.npz", "report.html")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -63,7 +69,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--gradient", type=gradients | None, default=None, help="its gradient estimator, if not its default")
     add("--epochs", type=int | None, default=None, help="passes over the data")
     add("--steps", type=int | None, default=None, help="optimizer steps, instead of epochs")
-    add("--batch-size", type=int, default=128, help="data per step")
+    add("--batch-size", type=int, default=128, help="data per step, of each process")
     add("--lr", type=float, default=1e-3, help="learning rate")
     add("--optimizer", type=str | None, default=None, help="Adam if not given; such as SGD:momentum=0.9")
     add("--scheduler", type=str | None, default=None, help="of the learning rate: cosine, or such as StepLR:step_size=1000")
@@ -72,6 +78,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--warmup", type=int | None, default=None, help="steps over which that factor rises from 0")
     add("--patience", type=int | None, default=None, help="stop after so many epochs without a better validation")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add_compile_option(parser)
+    add("--precision", type=Literal["float32", "tf32", "bf16"], default="float32", help="of matrix products")
     add("--seed", type=int, default=0, help="seeds initial parameters, batches and draws")
     add("--directory", type=str | None, default=None, help="where the run goes; runs/PAIR-DATA if not given")
     add("--resume", action=yes_no, default=False, help="go on from the directory's checkpoint")
@@ -86,13 +94,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Fit, draw the pictures, say where things are.
+    """Fit, draw the pictures, say where things are; under torchrun the first process alone draws and says.
 
     Raises:
         PyrogenError: an option cannot be used, or the fit failed.
         KeyboardInterrupt: after Ctrl-C; the message says how to go on.
     """
-    from pyrogen.inference import fit, linear_warmup
+    from pyrogen.inference import linear_warmup
+    from pyrogen.inference.fit import device_named
+    from pyrogen.inference.processes import joined, own_device
 
     name, source = options.name or options.pair, options.data
     if name is None:
@@ -106,22 +116,46 @@ def run(options: Namespace) -> None:
     directory = Path(options.directory or f"runs/{_slug(name)}-{_slug(dataset.name)}")
     kept = {key: value for key, value in options.as_dict().items() if key not in _UNRECORDED}
     config = {**kept, "pair": absolute(name), "args": given, "directory": str(directory)}
-    schedule = linear_warmup(options.warmup) if options.warmup is not None else lambda step: 1.0
     arguments: dict[str, Any] = {
         "objective": make_objective(options.objective, options.gradient),
         "optimizer": options.optimizer and make_optimizer(options.optimizer, options.lr),
         "scheduler": options.scheduler and make_scheduler(options.scheduler),
-        "beta": lambda step: options.beta * schedule(step),
+        "beta": options.beta if options.warmup is None else _scaled(linear_warmup(options.warmup), options.beta),
     }
+    arguments.update({key: kept[key] for key in _PASSED})
+    with joined(own_device(device_named(options.device))) as processes, quiet_unless_first(processes):
+        done, seconds = _fit(pair, dataset, directory, options, config, arguments, processes)
+        if processes.first:
+            rows = dataset.validation if dataset.validation is not None else dataset.test
+            missing = save_pictures(done.pair, rows, directory, seed=options.seed)
+            print(_summary(name, done, seconds, best=options.patience is not None))
+            for picture, reason in missing.items():
+                print(f"no {picture}: {reason}")
+            print(f"checkpoint, history, configuration and pictures are in {directory}")
+            print(f"next: pyrogen compare {directory}")
+
+
+def _fit(
+    pair: Pair,
+    dataset: Dataset,
+    directory: Path,
+    options: Namespace,
+    config: dict[str, Any],
+    arguments: dict[str, Any],
+    processes: Processes,
+) -> tuple[Run, float]:
+    """The run, and its seconds."""
+    from pyrogen.inference import fit
+
     start = time.perf_counter()
-    with _replacing(directory, resume=options.resume, overwrite=options.overwrite):
-        print(_heading(dataset), flush=True)
+    with _replacing(directory, processes, resume=options.resume, overwrite=options.overwrite):
+        if processes.first:
+            print(_heading(dataset), flush=True)
         try:
             done = fit(
                 pair,
                 dataset.train,
                 **arguments,
-                **{key: kept[key] for key in _PASSED},
                 validation=dataset.validation,
                 directory=directory,
                 resume=options.resume,
@@ -132,35 +166,38 @@ def run(options: Namespace) -> None:
             # fit says what it did; a second Ctrl-C, which cuts a step in half, leaves it no time to.
             said = str(error).partition(";")[0]
             state = f"{said}; the checkpoint is written" if said else "stopped at once; the last checkpoint counts"
-            again = f"pyrogen fit --config {shlex.quote(str(directory / 'config.yaml'))} --resume"
+            program = "pyrogen" if processes.size == 1 else f"torchrun --nproc-per-node {processes.size} -m pyrogen"
+            again = f"{program} fit --config {shlex.quote(str(directory / 'config.yaml'))} --resume"
             raise KeyboardInterrupt(f"{state}. Go on with: {again}") from error
-    seconds = time.perf_counter() - start
-    rows = dataset.validation if dataset.validation is not None else dataset.test
-    missing = save_pictures(done.pair, rows, directory, seed=options.seed)
-    print(_summary(name, done, seconds, best=options.patience is not None))
-    for picture, reason in missing.items():
-        print(f"no {picture}: {reason}")
-    print(f"checkpoint, history, configuration and pictures are in {directory}")
-    print(f"next: pyrogen compare {directory}")
+    return done, time.perf_counter() - start
+
+
+def _scaled(schedule: Callable[[int], float], factor: float) -> Callable[[int], float]:
+    return lambda step: factor * schedule(step)
 
 
 @contextmanager
-def _replacing(directory: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
+def _replacing(directory: Path, processes: Processes, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """Refuse to overwrite a run unasked; afterwards remove what was made from parameters that are no more."""
     from pyrogen.inference.checkpoint import CHECKPOINT
 
     checkpoint = directory / CHECKPOINT
-    if checkpoint.exists() and not (resume or overwrite):
-        raise ConfigurationError(
-            f"{directory} holds a run: go on with it (--resume), begin anew (--overwrite), or choose another --directory"
-        )
-    before = _changed_at(checkpoint)
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
+
+    def begin() -> int | None:
+        if checkpoint.exists() and not (resume or overwrite):
+            raise ConfigurationError(
+                f"{directory} holds a run: go on with it (--resume), begin anew (--overwrite), or choose another --directory"
+            )
+        changed_at = _changed_at(checkpoint)
+        if not resume:
+            checkpoint.unlink(missing_ok=True)
+        return changed_at
+
+    before = processes.from_first(begin)
     try:
         yield
     finally:
-        if _changed_at(checkpoint) != before:
+        if processes.first and _changed_at(checkpoint) != before:
             for name in _DERIVED:
                 (directory / name).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""``pictures.npz`` of a run: data and their reconstructions, samples, and walks through the latent space.
+"""``pictures.npz`` of a run: data and their reconstructions, samples, completions, and walks through the latent space.
 
 Named axes: data, latents, steps (of a walk), shape (of a datum).
 """
@@ -13,16 +13,23 @@ from typing import TYPE_CHECKING
 
 from pyrogen.errors import PairError
 
+from .causal_pictures import causal_pictures
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pyrogen.data import Split
     from pyrogen.pair import Pair
 
-__all__ = ["as_data", "save_pictures", "spread_rows"]
+__all__ = ["as_data", "mean_or_draw", "save_pictures", "spread_rows"]
 
 _WALKED_ROWS = 256
 """Data over which a walk looks for the latents that vary most."""
+
+_LEADING = {"traversal": 2, "completions": 2, "known": 0}
+"""Leading axes of those arrays that have another number of them than one."""
+_MAPS = ("order", "receptive", "receptive_at")
+"""Arrays that have no datum's shape."""
 
 
 def save_pictures(
@@ -46,6 +53,7 @@ def save_pictures(
 
     from pyrogen.batch import arguments, index
     from pyrogen.inference import reconstruct, sample, traverse
+    from pyrogen.models import FullyVisible
 
     device = next(pair.parameters()).device
     batch = spread_rows(split, _WALKED_ROWS).to(device).fixed()
@@ -53,20 +61,26 @@ def save_pictures(
     (inputs, *_), _ = arguments(some)
     makers: dict[str, Callable[[], Tensor]] = {
         "inputs": lambda: inputs,
-        "reconstructions": lambda: reconstruct(pair, some),
-        "samples": lambda: sample(pair, batch, samples),
+        "reconstructions": lambda: mean_or_draw(lambda mean: reconstruct(pair, some, mean=mean)),
+        "samples": lambda: mean_or_draw(lambda mean: sample(pair, batch, samples, mean=mean)),
         "traversal": lambda: traverse(pair, batch),
     }
+    if isinstance(pair, FullyVisible):
+        del makers["reconstructions"], makers["traversal"]  # which need a latent
     arrays, missing = {}, {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for name, make in makers.items():
             torch.manual_seed(seed)
             try:
-                arrays[name] = as_data(make(), split.shape, leading=2 if name == "traversal" else 1).cpu().numpy()
+                arrays[name] = as_data(make(), split.shape, leading=_LEADING.get(name, 1)).cpu().numpy()
             except PairError as error:
                 missing[name] = str(error)
-    if "reconstructions" in missing:
-        del arrays["inputs"]  # which are there to be compared with them
+        if isinstance(pair, FullyVisible):
+            for name, made in causal_pictures(pair, inputs).items():
+                data = made if name in _MAPS else as_data(made, split.shape, leading=_LEADING.get(name, 1))
+                arrays[name] = data.cpu().numpy()
+    if "reconstructions" not in arrays:
+        arrays.pop("inputs", None)  # which are there to be compared with them
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     temporary = directory / "pictures.npz.tmp"
@@ -74,6 +88,23 @@ def save_pictures(
         np.savez_compressed(file, allow_pickle=False, **arrays)
     os.replace(temporary, directory / "pictures.npz")
     return missing
+
+
+def mean_or_draw(make: Callable[[bool], Tensor]) -> Tensor:
+    """What a likelihood's mean gives, or, where it has none, as an autoregressive one, a draw from it.
+
+    Args:
+        make: makes it from the mean if given true, else from a draw.
+
+    Raises:
+        PairError: neither can be made.
+    """
+    try:
+        return make(True)
+    except PairError as error:
+        if "has no mean" not in str(error):
+            raise
+        return make(False)
 
 
 def spread_rows(split: Split, count: int) -> Split:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from pyrogen.errors import ConfigurationError
 
-from .pictures import as_data
+from .pictures import as_data, mean_or_draw
 from .saved import open_run
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["add_arguments", "run"]
 
@@ -23,8 +27,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--mean",
         action=ActionYesNo(no_prefix="no-"),
-        default=True,
-        help="the likelihood's mean given a latent, instead of a draw from the likelihood",
+        default=None,
+        help="the likelihood's mean given a latent, instead of a draw; as if given where the likelihood has a mean",
     )
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
     add("--seed", type=int, default=0, help="seeds the draws")
@@ -54,7 +58,12 @@ def run(options: Namespace) -> None:
     like = saved.dataset.train[:2].to(device).fixed()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(options.seed)
-        drawn = sample(saved.pair.to(device), like, options.count, mean=options.mean)
+        pair = saved.pair.to(device)
+
+        def make(mean: bool) -> Tensor:
+            return sample(pair, like, options.count, mean=mean)
+
+        drawn = mean_or_draw(make) if options.mean is None else make(options.mean)
     values = as_data(drawn, saved.dataset.shape).cpu().numpy()  # (count, shape...)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".npy":

@@ -100,11 +100,12 @@ class Split:
             evaluation=None if self.evaluation is None else self.evaluation[rows],
         )
 
-    def to(self, device: torch.device | str) -> Split:
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Split:
         """The same split on another device.
 
         Args:
             device: where to, such as `"cuda"`.
+            non_blocking: copy to a CUDA device by way of pinned memory, without waiting for it.
 
         Returns:
             A split whose tensors are there; this one stays where it is.
@@ -113,11 +114,17 @@ class Split:
             >>> Split(torch.eye(2), labels=None, shape=(2,), name="eye/train").to("meta").values.device.type
             'meta'
         """
+        place = torch.device(device)
+
+        def move(tensor: Tensor) -> Tensor:
+            pinned = non_blocking and place.type == "cuda" and tensor.device.type == "cpu"
+            return (tensor.pin_memory() if pinned else tensor).to(place, non_blocking=non_blocking)
+
         return replace(
             self,
-            values=self.values.to(device),
-            labels=None if self.labels is None else self.labels.to(device),
-            evaluation=None if self.evaluation is None else self.evaluation.to(device),
+            values=move(self.values),
+            labels=None if self.labels is None else move(self.labels),
+            evaluation=None if self.evaluation is None else move(self.evaluation),
         )
 
     def draw(self, index: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:

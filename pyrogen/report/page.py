@@ -27,10 +27,10 @@ __all__ = ["render"]
 
 
 def render(directory: str | Path) -> Path:
-    r"""Writes `report.html`, and the same pictures as PNG files in `pictures/`, into a run's directory.
+    r"""Writes `report.html`, and the same pictures as PNG and GIF files in `pictures/`, into a run's directory.
 
-    Of `comparison.json`, `history.csv`, `pictures.npz` and `config.yaml` those that are there are shown; one
-    of the first two must be. Files that an earlier call wrote are replaced, each at once.
+    Of `comparison.json`, `history.csv`, `usage.json`, `pictures.npz` and `config.yaml` those that are there are shown;
+    one of the first two must be. Files that an earlier call wrote are replaced, each at once.
 
     Args:
         directory: the run's directory.
@@ -63,10 +63,11 @@ def render(directory: str | Path) -> Path:
     folder.mkdir(exist_ok=True)
     for name in PICTURE_NAMES:
         if name in drawn:
-            _write(folder / f"{name}.png", drawn[name].png)
+            _write(folder / f"{name}.{drawn[name].kind}", drawn[name].content)
         else:
             # A picture from an earlier call would be taken for one of this run's state.
-            (folder / f"{name}.png").unlink(missing_ok=True)
+            for kind in ("png", "gif"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
     path = directory / "report.html"
     _write(path, page.encode("utf-8"))
     return path
@@ -81,7 +82,8 @@ def _fill(name: str, run: Run, drawn: Mapping[str, Picture]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     record = run.record
     inlined = {
-        key: {"data": base64.b64encode(picture.png).decode("ascii"), "alt": picture.alt} for key, picture in drawn.items()
+        key: {"data": base64.b64encode(picture.content).decode("ascii"), "alt": picture.alt, "kind": picture.kind}
+        for key, picture in drawn.items()
     }
     return environment.from_string(source).render(
         name=plain(name),

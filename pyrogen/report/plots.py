@@ -8,6 +8,19 @@ from __future__ import annotations
 
 from .curves import bounds, training
 from .diagnostics import khat, overview
-from .images import reconstructions, samples, traversal
+from .images import completions, reconstructions, samples, traversal
+from .receptive import receptive_field
+from .units import latents
 
-__all__ = ["bounds", "khat", "overview", "reconstructions", "samples", "training", "traversal"]
+__all__ = [
+    "bounds",
+    "completions",
+    "khat",
+    "latents",
+    "overview",
+    "receptive_field",
+    "reconstructions",
+    "samples",
+    "training",
+    "traversal",
+]

@@ -1,15 +1,16 @@
 """What a run has left in its directory, read as far as it is there and refused by name where it is damaged.
 
-A run directory may hold `comparison.json`, `history.csv`, `pictures.npz` and `config.yaml`. The report reads
+A run directory may hold `comparison.json`, `usage.json`, `history.csv`, `pictures.npz` and `config.yaml`. The report reads
 them here and nowhere else.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,10 +20,22 @@ import numpy as np
 from pyrogen.errors import ConfigurationError, DataError
 
 from .records import Array, load_record
+from .wording import plain
 
-__all__ = ["PICTURES", "Run", "load_config", "load_history", "load_pictures"]
+__all__ = ["PICTURES", "Run", "load_config", "load_history", "load_pictures", "load_usage"]
 
-PICTURES = ("inputs", "reconstructions", "samples", "traversal")
+PICTURES = (
+    "inputs",
+    "reconstructions",
+    "samples",
+    "traversal",
+    "completed",
+    "known",
+    "completions",
+    "order",
+    "receptive",
+    "receptive_at",
+)
 
 _HISTORY = ("step", "epoch", "seconds", "loss", "validation", "beta", "steps_per_second")
 
@@ -36,12 +49,14 @@ class Run:
         history: the training curve, see `load_history`.
         arrays: the pictures' data, see `load_pictures`.
         config: the configuration's text.
+        usage: how much the latents say, see `load_usage`.
     """
 
     record: dict[str, Any] | None
     history: dict[str, Array] | None
     arrays: dict[str, Array]
     config: str
+    usage: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, directory: Path) -> Run:
@@ -62,6 +77,7 @@ class Run:
             history=load_history(directory) if (directory / "history.csv").exists() else None,
             arrays=load_pictures(directory) if (directory / "pictures.npz").exists() else {},
             config=load_config(directory) if (directory / "config.yaml").exists() else "",
+            usage=load_usage(directory) if (directory / "usage.json").exists() else [],
         )
 
 
@@ -112,8 +128,9 @@ def load_pictures(directory: str | Path) -> dict[str, Array]:
         directory: the run's directory.
 
     Returns:
-        Those of `inputs` (n, *shape), `reconstructions` (n, *shape), `samples` (m, *shape) and `traversal`
-        (latent_dims, steps, *shape) that are there.
+        Those of `inputs` (n, *shape), `reconstructions` (n, *shape), `samples` (m, *shape), `traversal`
+        (latent_dims, steps, *shape), and of autoregressive models `completed` (n, *shape), `known` (*shape), `completions`
+        (n, k, *shape), `order` (H, W), `receptive` (m, H, W) and `receptive_at` (m, 2) that are there.
 
     Raises:
         DataError: if the file is missing or damaged, or holds something other than arrays of numbers.
@@ -138,6 +155,40 @@ def load_pictures(directory: str | Path) -> dict[str, Array]:
         raise DataError(
             f"{path} is not an archive of numeric arrays ({error}); delete it, or draw the pictures again"
         ) from error
+
+
+def load_usage(directory: str | Path) -> list[dict[str, Any]]:
+    """Reads a run's `usage.json`: how much each latent says about the data.
+
+    Args:
+        directory: the run's directory.
+
+    Returns:
+        For each latent `site`, the `rates` of its units in nats, the `error` of their sum, and the `variances` of the
+        units' posterior means, or `None` where they are not known.
+
+    Raises:
+        DataError: if the file is missing, is not JSON, or lacks one of these.
+    """
+    path = Path(directory) / "usage.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows = [
+            {
+                "site": plain(row["site"]),
+                "rates": [float(rate) for rate in row["rates"]],
+                "error": float(row["error"]),
+                "variances": None if row["variances"] is None else [float(value) for value in row["variances"]],
+            }
+            for row in found
+        ]
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: name the directory of a run that has been compared") from None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DataError(f"{path} doesn't hold the usage of latents ({error!r}): compare the run again") from error
+    if not all(row["rates"] for row in rows):
+        raise DataError(f"{path} holds a latent without units: compare the run again")
+    return rows
 
 
 def load_config(directory: str | Path) -> str:

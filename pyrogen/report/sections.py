@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plots
+from .generation import generation
 from .records import Array, column
 from .runs import Run
 from .style import png
+from .units import latents_in_words
 from .wording import KHAT_LIMIT, failings, measured, plain
 
 if TYPE_CHECKING:
@@ -24,7 +26,19 @@ if TYPE_CHECKING:
 
 __all__ = ["PICTURE_NAMES", "Picture", "pictures"]
 
-PICTURE_NAMES = ("overview", "bounds", "khat", "training", "reconstructions", "samples", "traversal")
+PICTURE_NAMES = (
+    "overview",
+    "bounds",
+    "khat",
+    "latents",
+    "training",
+    "reconstructions",
+    "samples",
+    "completions",
+    "generation",
+    "receptive",
+    "traversal",
+)
 
 
 @dataclass(frozen=True)
@@ -32,12 +46,14 @@ class Picture:
     """One picture of the page.
 
     Attributes:
-        png: the file's bytes.
+        content: the file's bytes.
         alt: what it shows, in words, for readers who cannot see it.
+        kind: ``"png"``, or ``"gif"`` if it moves.
     """
 
-    png: bytes
+    content: bytes
     alt: str
+    kind: str = "png"
 
 
 def pictures(run: Run) -> dict[str, Picture]:
@@ -60,6 +76,8 @@ def pictures(run: Run) -> dict[str, Picture]:
             drawn["bounds"] = plots.bounds(record), _bounds_in_words(record)
         if any(len(column(estimate.get("khat"))) for estimate in estimates):
             drawn["khat"] = plots.khat(record), _khat_in_words(record)
+    if run.usage:
+        drawn["latents"] = plots.latents(run.usage), latents_in_words(run.usage)
     if run.history is not None and len(run.history["step"]):
         drawn["training"] = plots.training(run.history), _training_in_words(run.history)
     data = {name: values for name, values in run.arrays.items() if values.size}
@@ -71,7 +89,19 @@ def pictures(run: Run) -> dict[str, Picture]:
     if "traversal" in data:
         words = f"The model's mean along each of {len(data['traversal'])} latent coordinates."
         drawn["traversal"] = plots.traversal(data["traversal"]), words
-    return {name: Picture(png(figure), words) for name, (figure, words) in drawn.items()}
+    if "completions" in data and "completed" in data and "known" in data:
+        words = f"{len(data['completed'])} data of which a part was given, each with the model's completions beside it."
+        drawn["completions"] = plots.completions(data["completed"], data["known"], data["completions"]), words
+    if "receptive" in data and "receptive_at" in data and "order" in data:
+        drawn["receptive"] = (
+            plots.receptive_field(data["receptive"], data["order"], data["receptive_at"]),
+            f"How much the prediction of each of {len(data['receptive'])} pixels depends on all others.",
+        )
+    made = {name: Picture(png(figure), words) for name, (figure, words) in drawn.items()}
+    if "order" in data and data.get("samples", np.empty(0)).ndim == 4:
+        words = f"Samples that grow in the order in which their pixels are drawn, {data['order'].max() + 1:,.0f} steps."
+        made["generation"] = Picture(generation(data["samples"], data["order"]), words, "gif")
+    return {name: made[name] for name in PICTURE_NAMES if name in made}
 
 
 def _overview_in_words(record: Mapping[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,6 +56,32 @@ def test_mnist_vae(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     run(monkeypatch, "mnist_vae.py", *words, "--resume")
 
 
+def test_pixelcnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--epochs", "1", "--rows", "5", "--features", "4", "--layers", "2", "--directory", "pixelcnn"]
+    run(monkeypatch, "pixelcnn.py", *words)
+    assert "exact" in capsys.readouterr().out
+    drawn = {path.name for path in Path("pixelcnn/pictures").iterdir()}
+    assert {"blind_spot.png", "completions.png", "generation.gif", "receptive.png", "samples.png"} <= drawn
+    assert main(["compare", "pixelcnn"]) == 0
+
+
+def test_pixelvae(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, "pixelvae.py", "--steps", "4", "--layers", "1", "--features", "4", "--latent", "3")
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.endswith("of 3") for row in rows] == [True, True, True]
+    rates = [float(row.split(" ± ")[1].split()[1]) for row in rows]
+    assert min(rates) >= 0
+
+
 def test_coverage_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run(monkeypatch, "../benchmarks/coverage.py", "--problems", "6", "--particles", "100")
     assert "| ELBO " in capsys.readouterr().out
+
+
+def test_transformer_sampling_benchmark() -> None:
+    # In a process of its own, for it sets the number of threads.
+    words = [sys.executable, str(EXAMPLES.parent / "benchmarks" / "sampling_transformer.py"), "--quick"]
+    done = subprocess.run(words, env={**os.environ, "PYROGEN_BENCHMARK_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "0 of 72 pixels differ" in done.stdout
+    assert "x computing the prefix anew" in done.stdout

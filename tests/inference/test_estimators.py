@@ -220,7 +220,7 @@ def test_reservoir_draws_the_same_whether_it_folds_or_not():
     for budget in (1, 2**30):
         counts = torch.zeros(4, dtype=torch.float64)
         for _ in range(40):
-            reservoir = _Reservoir(100, pair.structure(x), budget)
+            reservoir = _Reservoir(100, budget)
             for chunk in chunks(pair, x, 2000):
                 reservoir.add(chunk)
             reservoir.fold()
@@ -238,14 +238,11 @@ def test_reservoir_draws_from_each_chunk_in_proportion_to_its_weight(order):
     """Two chunks of one value each, of total weight 1 : 3, in both orders."""
     torch.manual_seed(0)
     draws, weight = 4000, {0.0: 1.0, 1.0: 3.0}
-    structure = SimpleNamespace(latents=("z",), nesting=1)
-    reservoir = _Reservoir(draws, structure, max_bytes=1)  # folds at every chunk
+    reservoir = _Reservoir(draws, max_bytes=1)  # folds at every chunk
     for value in order:
         z = torch.full((10, 2), value, dtype=torch.float64)
-        site = SimpleNamespace(value=z, fn=dist.Normal(z, 1.0), dim=-1)
-        terms = SimpleNamespace(local=z)
-        weighed = SimpleNamespace(likelihood=terms, model=SimpleNamespace(visited={"z": site}))
-        reservoir.add(SimpleNamespace(log_weight=torch.full((10, 2), weight[value] / 10).log(), weighed=weighed))
+        log_weight = torch.full((10, 2), weight[value] / 10).log()
+        reservoir.add(SimpleNamespace(log_weight=log_weight, log_likelihood=z, latents={"z": z}))
     share = reservoir.values["z"].mean(0)
     assert ((share - 0.75).abs() < 5 * (0.75 * 0.25 / draws) ** 0.5).all()
 

@@ -55,7 +55,7 @@ def test_log_weight_is_log_joint_minus_log_guide():
     pair = LinearGaussianVAE((5,), latent=3, guide="full").double()
     x = torch.randn(7, 5, dtype=torch.float64)
     for chunk in chunks(pair, x, 11):
-        z = chunk.weighed.model.visited["z"].value
+        z = chunk.latents["z"]
         prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
         loc = z @ pair.weight.mT + pair.bias
         likelihood = torch.distributions.Normal(loc, pair.log_noise.exp()).log_prob(x[chunk.data]).sum(-1)

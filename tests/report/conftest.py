@@ -102,5 +102,10 @@ def run_directory(tmp_path, record):
     generator = np.random.default_rng(0)
     images = generator.random((4, 1, 8, 8))
     walk = generator.random((2, 5, 1, 8, 8))
-    np.savez(directory / "pictures.npz", inputs=images, reconstructions=1 - images, samples=images, traversal=walk)
+    arrays = {"inputs": images, "reconstructions": 1 - images, "samples": images, "traversal": walk}
+    arrays |= {"completed": images, "known": np.eye(8)[None], "completions": generator.random((4, 3, 1, 8, 8))}
+    arrays |= {"order": np.arange(64).reshape(8, 8), "receptive": np.triu(np.ones((1, 8, 8)), 1), "receptive_at": [[4, 4]]}
+    np.savez(directory / "pictures.npz", **arrays)
+    usage = [{"site": "z", "rates": [2.5, 0.0], "error": 0.1, "variances": [0.8, 0.001]}]
+    (directory / "usage.json").write_text(json.dumps(usage), encoding="utf-8")
     return directory

@@ -16,7 +16,7 @@ from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.report import render
 from pyrogen.report.sections import PICTURE_NAMES
 
-DRAWN = ["reconstructions", "samples", "traversal"]
+DRAWN = ("reconstructions", "samples", "completions", "generation", "receptive", "traversal")
 VOID = {"meta", "img", "br", "link"}
 
 
@@ -60,9 +60,13 @@ def test_the_page_says_everything(run_directory, record):
         "evidence",
         "bounds",
         "weights",
+        "latents",
         "training",
         "reconstructions",
         "samples",
+        "completions",
+        "generation",
+        "receptive",
         "traversal",
         "configuration",
     ]
@@ -92,7 +96,7 @@ def test_the_page_refers_to_nothing_outside(run_directory):
     text = render(run_directory).read_text(encoding="utf-8")
     page = Page(text)
     for link in page.links:
-        assert link.startswith("data:image/png;base64,") or link.removeprefix("#") in page.ids
+        assert link.startswith(("data:image/png;base64,", "data:image/gif;base64,")) or link.removeprefix("#") in page.ids
     assert not {"script", "link", "iframe", "object", "form"} & set(page.tags)
     assert "url(" not in text
     assert "@import" not in text
@@ -101,9 +105,11 @@ def test_the_page_refers_to_nothing_outside(run_directory):
 
 def test_the_pictures_are_those_of_the_page(run_directory):
     page = read(run_directory)
-    files = [(run_directory / "pictures" / f"{name}.png").read_bytes() for name in PICTURE_NAMES]
+    files = [path.read_bytes() for path in (run_directory / "pictures").iterdir()]
     inlined = [base64.b64decode(image["src"].partition(",")[2]) for image in page.images]
     assert sorted(inlined) == sorted(files)
+    names = {path.name for path in (run_directory / "pictures").iterdir()}
+    assert names == {f"{name}.gif" if name == "generation" else f"{name}.png" for name in PICTURE_NAMES}
 
 
 @pytest.mark.parametrize(
@@ -111,6 +117,7 @@ def test_the_pictures_are_those_of_the_page(run_directory):
     [
         (["comparison.json"], {"evidence", "bounds", "weights"}),
         (["history.csv"], {"training"}),
+        (["usage.json"], {"latents"}),
         (["pictures.npz"], set(DRAWN)),
         (["config.yaml"], {"configuration"}),
         (
@@ -133,6 +140,7 @@ def test_empty_files_leave_their_sections_out(run_directory, record):
     record.update(rows=[], estimates=[], sentences=[])
     (run_directory / "comparison.json").write_text(json.dumps(record))
     (run_directory / "history.csv").write_text("step,loss\n")
+    (run_directory / "usage.json").write_text("[]")
     np.savez(run_directory / "pictures.npz", inputs=np.zeros((0, 1, 8, 8)), samples=np.zeros((0, 2)))
     page = read(run_directory)
     assert page.ids == ["evidence", "configuration"]

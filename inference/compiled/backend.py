@@ -1,0 +1,98 @@
+"""From a recorded graph to something fast: the steps of the ladder above the eager run.
+
+- ``"graph"``: the recorded operations, called one after the other. It needs no compiler.
+- ``"inductor"``: compiled by torch's inductor (C++ on a CPU; Triton, with CUDA graphs, on a GPU).
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from pyrogen.errors import ConfigurationError
+
+from .cross_entropy import share_exponentials
+from .internals import compile_errors, compiled_with_inductor
+from .products import least_flops, use_onednn
+from .tracing import Graph, own_generators
+
+__all__ = ["Backend", "CompilerMissing", "Executable", "build"]
+
+Backend: TypeAlias = Literal["graph", "inductor"]
+
+
+class CompilerMissing(ConfigurationError):
+    """There is no working compiler for inductor."""
+
+
+@dataclass
+class Executable:
+    """A graph made ready to be called with the tensors that `Graph` takes."""
+
+    call: Callable[..., Sequence[Tensor]]
+    outputs: tuple[str, ...]
+    constants: list[Tensor]
+    backend: Backend
+    operations: int = 0
+    products: int = 0
+    """How many matrix products go to oneDNN."""
+    seconds: float = 0.0
+    """What making it took."""
+
+    @property
+    def replaces_buffers(self) -> bool:
+        """Whether the run replaces buffers instead of writing into them."""
+        return self.outputs[-1].startswith("buffer.")
+
+
+def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executable:
+    """Make a graph ready.
+
+    Args:
+        graph: the graph; it is left as it is.
+        example: tensors as the calls will bring, in their order; they are not written to.
+        backend: the step of the ladder.
+
+    Raises:
+        CompilerMissing: inductor finds no working C++ compiler.
+    """
+    start = time.perf_counter()
+    module = copy.deepcopy(graph.module)
+    on_cpu = all(tensor.device.type == "cpu" for tensor in example)
+    products = use_onednn(module, least_flops(torch.get_num_threads())) if on_cpu else 0
+    call: Callable[..., Sequence[Tensor]] = module
+    operations = graph.operations
+    if backend == "inductor":
+        share_exponentials(module)
+        options: dict[str, Any] = {
+            "fallback_random": True,  # the same random numbers as an eager run
+            "triton.cudagraphs": not on_cpu,
+        }
+        copies = [tensor.detach().clone() for tensor in example]
+        try:
+            with own_generators(example[0].device), torch.no_grad():
+                call = compiled_with_inductor(module, copies, options)
+                call(*copies)
+        except Exception as error:
+            if not _is_about_the_compiler(error):
+                raise
+            raise CompilerMissing(
+                f"no working C++ compiler for torch's inductor ({type(error).__name__}): install one (Debian and Ubuntu: "
+                "`apt-get install g++`; conda: `conda install -c conda-forge cxx-compiler`; macOS: `xcode-select "
+                "--install`) or name it in the variable CXX; or fit with compile='graph', which needs none"
+            ) from error
+    return Executable(call, graph.outputs, graph.constants, backend, operations, products, time.perf_counter() - start)
+
+
+def _is_about_the_compiler(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, compile_errors()) or type(error).__name__ in [e.__name__ for e in compile_errors()]:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

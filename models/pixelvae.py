@@ -1,0 +1,138 @@
+"""The PixelVAE: a VAE whose likelihood is autoregressive.
+
+Named axes: particles, data, latent, event (a datum flattened), features and grid of the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pyrogen.distributions import Autoregressive
+from pyrogen.distributions.families import Family
+from pyrogen.errors import ConfigurationError
+from pyrogen.nets import MLP, Activation, ConvDecoder, positive_size, positive_sizes
+from pyrogen.nets.causal import CausalNetwork, GatedPixelCNN
+
+from .likelihoods import Likelihood
+from .vae import VAE
+from .visible import channels_and_grid, make_family
+
+__all__ = ["AutoregressiveLikelihood", "PixelVAE"]
+
+
+class AutoregressiveLikelihood(Likelihood):
+    """A causal network conditioned on what another network makes of the latent.
+
+    It has no mean in closed form: pictures of it are draws.
+
+    Args:
+        net: maps (..., latent) to the context, flattened: (..., all elements of `network.context_shape`).
+        network: a causal network that takes a context.
+        family: how a value is distributed given the causal network's outputs; `Bernoulli` if left out.
+
+    Raises:
+        ConfigurationError: the causal network takes no context.
+
+    Example:
+        >>> from pyrogen.nets.causal import CausalLinear
+        >>> AutoregressiveLikelihood(nn.Linear(2, 3), CausalLinear((9,), context=3))(torch.zeros(5, 7, 2)).batch_shape
+        torch.Size([5, 7])
+    """
+
+    def __init__(self, net: nn.Module, network: CausalNetwork, family: Family | None = None) -> None:
+        super().__init__(net)
+        if network.context_shape is None:
+            raise ConfigurationError(
+                f"this {type(network).__name__} takes no context, and so could not see the latent: give it context=FEATURES"
+            )
+        self.network, self.context_shape = network, network.context_shape
+        self.family = family
+
+    def forward(self, z: Tensor, *context: Any) -> Autoregressive:
+        """The distribution of data given latents of shape (..., latent)."""
+        seen: Tensor = self.net(z).unflatten(-1, self.context_shape)  # (..., features, *grid)
+        found = Autoregressive(self.network, self.family, seen)
+        return Autoregressive(self.network, found.family, seen, event_shape=(prod(found.event_shape),))
+
+
+class PixelVAE(VAE):
+    r"""A VAE with a gated PixelCNN for its likelihood: the latent says what, the PixelCNN the details.
+
+    .. math::
+        z \sim \mathcal N(0, I), \qquad p(x \mid z) = \prod_i p\big(x_i \mid x_1, \dots, x_{i-1}, f_\theta(z)\big).
+
+    A strong PixelCNN can do without the latent: then the rate :math:`\mathrm{KL}(q(z \mid x) \| p(z))` is zero and no
+    unit is active, which ``pyrogen compare`` shows. A warm-up of the divergence (``pyrogen fit --warmup``), free bits
+    (``--objective elbo:free_bits=0.1``), or a PixelCNN of few layers keep the latent in use.
+
+    Reference:
+        Gulrajani, Kumar, Ahmed, Taiga, Visin, Vazquez, Courville (2017), *PixelVAE: A Latent Variable Model for Natural
+        Images*, https://arxiv.org/abs/1611.05013; Chen et al. (2017), *Variational Lossy Autoencoder*,
+        https://arxiv.org/abs/1611.02731.
+
+    Args:
+        shape: (channels, height, width), or (height, width).
+        latent: number of latent dimensions.
+        hidden: sizes of the dense hidden layers, from the data inwards; the decoder has them the other way round.
+        context: features of the map that the PixelCNN sees of the latent.
+        features: channels of the PixelCNN's hidden layers.
+        layers: number of its layers; the more, the less it needs the latent.
+        kernel: side of its kernels, odd; of its first one, too, so that few small layers see but little.
+        likelihood: of one position, see `pyrogen.models.autoregressive`.
+        architecture: ``"mlp"``, or ``"conv"`` for convolutions between the image and the dense layers.
+        channels: with ``"conv"``, the channels of each convolution, from the image inwards.
+        activation: a name in `pyrogen.nets.ACTIVATIONS`, or a callable that makes a module.
+
+    Raises:
+        ConfigurationError: a size or a name cannot be used.
+
+    Example:
+        >>> pair = PixelVAE((1, 4, 4), latent=2, hidden=(8,), features=4, layers=2)
+        >>> pair.generate(3).shape
+        torch.Size([3, 16])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 20,
+        hidden: Sequence[int] = (400,),
+        context: int = 8,
+        features: int = 32,
+        layers: int = 3,
+        kernel: int = 3,
+        likelihood: str = "bernoulli",
+        architecture: Literal["mlp", "conv"] = "mlp",
+        channels: Sequence[int] = (32, 64),
+        activation: Activation = "relu",
+    ) -> None:
+        depth, grid = channels_and_grid(shape, image="a PixelVAE")
+        hidden, context = positive_sizes("hidden", hidden), positive_size("context", context)
+        family = make_family(likelihood, depth)
+        causal = GatedPixelCNN(
+            grid, family.inputs, family.outputs, features, layers, kernel, kernel, context=context, context_map=True
+        )
+        decoder = (
+            ConvDecoder(latent, (context, *grid), 1, channels, hidden[::-1], activation)
+            if architecture == "conv"
+            else MLP(latent, hidden[::-1], context * prod(grid), activation)
+        )
+        likely = AutoregressiveLikelihood(decoder, causal, family)
+        super().__init__((depth, *grid), latent, hidden, likely, architecture, channels, activation)
+
+    @torch.no_grad()
+    def generate(self, count: int) -> Tensor:
+        """Draws, shape (count, event)."""
+        drawn: Tensor = self.likelihood(self.prior().expand((count,)).sample()).sample()
+        return drawn
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Draws given the encoder's mean latents of data of shape (data, event); the same shape."""
+        drawn: Tensor = self.likelihood(self.encoder(x).mean).sample()
+        return drawn

@@ -1,0 +1,49 @@
+"""``usage.json`` of a run: how much each latent says about the data."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyrogen.errors import PairError
+
+if TYPE_CHECKING:
+    from pyrogen.data import Split
+    from pyrogen.pair import Pair
+
+__all__ = ["save_usage"]
+
+
+def save_usage(pair: Pair, rows: Split, directory: str | Path) -> list[str]:
+    """Measure the usage of the latents, and write it where there are any.
+
+    Args:
+        pair: the fitted pair.
+        rows: the data.
+        directory: where ``usage.json`` goes.
+
+    Returns:
+        A line for each latent; none for a pair without latents of a datum.
+    """
+    import torch
+
+    from pyrogen.inference import usage
+
+    path = Path(directory) / "usage.json"
+    path.unlink(missing_ok=True)
+    if len(rows) < 2:
+        return []  # nothing varies over one datum
+    device = next(pair.parameters()).device
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(0)
+            found = usage(pair, rows.to(device).fixed())
+    except PairError:  # latents that all data share, or whose divergence is not known
+        return []
+    if found:
+        temporary = path.with_suffix(".json.tmp")
+        temporary.write_text(json.dumps([used.record() for used in found]), encoding="utf-8")
+        os.replace(temporary, path)
+    return [str(used) for used in found]
