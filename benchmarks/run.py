@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 _ON_MNIST = ("importance.py", "mnist_visible.py")
 _SCRIPTS = (
     "svi.py",

@@ -23,7 +23,7 @@ from pyrogen.pair import Pair
 from pyrogen.structure import Structure, evaluation_mode
 
 from .weigher import check_observations, weigher
-from .weights import weigh
+from .weights import visit, weigh
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
@@ -175,7 +175,7 @@ def check_extremes(pair: Pair, batch: Batch) -> None:
     part = index(batch, torch.tensor(chosen, device=device_of(batch)))
     devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
     with evaluation(pair), torch.random.fork_rng(devices=devices):
-        check_observations(weigh(pair, part, structure), chosen)
+        check_observations(visit(pair, part, structure)[1], chosen)
 
 
 def _ceil(count: int, size: int) -> int:

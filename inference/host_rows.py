@@ -56,7 +56,7 @@ class HostRows:
 
     def parts(self) -> list[Tensor]:
         """Numbers of all rows, in parts that a device holds."""
-        return list(torch.arange(len(self.split)).split(_PART))
+        return list(torch.arange(len(self.split)).split(_PART))  # type: ignore[no-untyped-call]
 
     def _send(self, rows: Tensor) -> Any:
         return self.split[rows].to(self.device, non_blocking=True)

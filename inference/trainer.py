@@ -32,7 +32,7 @@ from .objective import Objective
 from .precision import Precision, computing_in
 from .processes import Processes
 from .sharing import share
-from .weights import weigh
+from .weights import visit
 
 __all__ = ["Rows", "Trainer", "rows_of"]
 
@@ -256,8 +256,8 @@ class Trainer:
         """Run the next step's batch and name the sites whose log probability is not finite."""
         batch = self.data.draw(self._rows()[0])
         with torch.no_grad():
-            weighed = weigh(self.pair, batch, self.pair.structure(batch), self.objective.particles)
-        sites = [*weighed.guide.visited.values(), *weighed.model.visited.values()]
+            both = visit(self.pair, batch, self.pair.structure(batch), self.objective.particles)
+        sites = [site for program in both for site in program.visited.values()]
         return list(dict.fromkeys(s.name for s in sites if not bool(torch.isfinite(s.log_prob()).all())))
 
     def _beta(self) -> dict[str, float]:

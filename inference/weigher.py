@@ -17,11 +17,12 @@ from pyrogen.agreement import check_observed
 from pyrogen.batch import Batch, device_of, length
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
+from pyrogen.run import Sites
 from pyrogen.structure import Structure
 
 from .compiled import Compile, CompiledFunction, CompileReport
 from .compiled.loss import Layout, fixed_part
-from .weights import Weighed, weigh
+from .weights import weigh
 
 __all__ = ["Weigher", "Weights", "check_observations", "compiling", "weigher"]
 
@@ -76,13 +77,13 @@ def weigher(pair: Pair, structure: Structure, *, analytic: bool, chunks: int) ->
     return _ByGraph(pair, structure, analytic, chunks, wanted)
 
 
-def check_observations(weighed: Weighed, rows: Sequence[int]) -> None:
+def check_observations(model: Sites, rows: Sequence[int]) -> None:
     """Refuse data outside the support of what observes them; `rows` are their numbers, for the message.
 
     Raises:
         PairError: with site, index, value and remedy.
     """
-    for name, site in weighed.model.visited.items():
+    for name, site in model.visited.items():
         if site.observed and site.dim is not None:
             axis = site.value.dim() - site.fn.event_dim + site.dim
             check_observed(name, site.fn, site.value, masked=site.mask is not None, rows=rows, axis=axis)
@@ -92,7 +93,7 @@ def _by_pair(pair: Pair, structure: Structure, batch: Batch, particles: int, row
     rows = length(batch)
     weighed = weigh(pair, batch, structure, particles, analytic=analytic)
     if row is not None:
-        check_observations(weighed, range(row, row + rows))
+        check_observations(weighed.model, range(row, row + rows))
     sites = {name: weighed.model.visited[name] for name in structure.latents}
     return _shaped(
         weighed.log_weight().local,
@@ -137,7 +138,7 @@ class _ByGraph:
         devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             weighed = weigh(self.pair, batch, self.structure)
-        check_observations(weighed, range(row, row + length(batch)))
+        check_observations(weighed.model, range(row, row + length(batch)))
         sites = {name: weighed.model.visited[name] for name in self.structure.latents}
         self.places = {name: (site.dim or 0, site.fn.event_dim) for name, site in sites.items()}
 

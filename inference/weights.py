@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch, arguments
+from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.run import Site, Sites, run_guide, run_model
 from pyrogen.structure import Structure
 
-__all__ = ["LogTerms", "Weighed", "reduce_site", "scaled", "weigh"]
+__all__ = ["LogTerms", "Weighed", "reduce_site", "scaled", "visit", "weigh"]
 
 _HALF = (torch.float16, torch.bfloat16)  # summed over sites in single precision
 
@@ -96,25 +97,17 @@ def weigh(
         guide: a run of the guide to weigh instead of a new one.
         latents: values of latents that the model sees in place of the guide's own draws.
     """
-    args, kwargs = arguments(batch)
-    count = None if particles == 1 else particles
-    with pair.scope():
-        if guide is None:
-            guide = run_guide(pair, args, kwargs, particles=count, nesting=structure.nesting)
-        model = run_model(
-            pair,
-            args,
-            kwargs,
-            guide.latents() if latents is None else latents,
-            indices=guide.indices,
-            particles=count,
-            nesting=structure.nesting,
-        )
+    guide, model = visit(pair, batch, structure, particles, guide=guide, latents=latents)
     result = Weighed(LogTerms(), LogTerms(), guide, model)
     for name, prior in model.visited.items():
         if prior.observed:
             result.likelihood.add(scaled(prior.log_prob(), prior, model), prior, structure)
-        elif name in guide.visited:
+        elif name not in guide.visited:
+            raise PairError(
+                f"site '{name}' of the model is not sampled by the guide, for Pyro's enumeration to sum over it: fit with "
+                "objective=PyroLoss(pyro.infer.TraceEnum_ELBO()), or give the guide a site of that name"
+            )
+        else:
             posterior = guide.visited[name]
             if analytic and name in structure.analytic:
                 divergence = posterior.masked(torch.distributions.kl_divergence(posterior.fn, prior.fn))
@@ -129,6 +122,33 @@ def weigh(
         if name not in structure.reparameterized:
             result.score_sites.append(site)
     return result
+
+
+def visit(
+    pair: Pair,
+    batch: Batch,
+    structure: Structure,
+    particles: int = 1,
+    *,
+    guide: Sites | None = None,
+    latents: Mapping[str, Tensor] | None = None,
+) -> tuple[Sites, Sites]:
+    """Run guide and model once, and give the sites of both; see `weigh`."""
+    args, kwargs = arguments(batch)
+    count = None if particles == 1 else particles
+    with pair.scope():
+        if guide is None:
+            guide = run_guide(pair, args, kwargs, particles=count, nesting=structure.nesting)
+        model = run_model(
+            pair,
+            args,
+            kwargs,
+            guide.latents() if latents is None else latents,
+            indices=guide.indices,
+            particles=count,
+            nesting=structure.nesting,
+        )
+    return guide, model
 
 
 def reduce_site(value: Tensor, dim: int | None, nesting: int) -> Tensor:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .pair import Pair
 
 
-from .traces import data_dim, innermost, is_subsample, samples
+from .traces import data_dim, innermost, is_subsample, is_summed_out, samples
 
 __all__ = ["check_observed", "check_shapes", "check_sites", "check_support"]
 
@@ -27,7 +27,7 @@ def check_sites(pair: Pair, guide: Any, model: Any) -> None:
     """
     in_guide, in_model = dict(samples(guide)), dict(samples(model))
     for name, site in in_model.items():
-        if not site["is_observed"] and name not in in_guide:
+        if not site["is_observed"] and name not in in_guide and not is_summed_out(site):
             raise PairError(
                 f"site '{name}' of the model is neither observed nor sampled by the guide: "
                 f"give the guide a pyro.sample('{name}', ...) statement, or observe it"

@@ -18,6 +18,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from .errors import PairError
+from .traces import is_summed_out
 
 if TYPE_CHECKING:
     from .pair import Pair
@@ -159,7 +160,7 @@ class _Recorder(Messenger):
             return
         value = self.given.get(name)
         if value is None:
-            if not self.draw:
+            if not self.draw and not is_summed_out(msg):
                 raise PairError(
                     f"site '{name}' of the model is neither observed nor sampled by the guide: "
                     f"give the guide a pyro.sample('{name}', ...) statement, or observe it"

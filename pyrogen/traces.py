@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .pair import Pair
 
 
-__all__ = ["data_dim", "frames", "innermost", "is_subsample", "samples"]
+__all__ = ["data_dim", "frames", "innermost", "is_subsample", "is_summed_out", "samples"]
 
 
 def samples(trace: Any) -> list[tuple[str, Any]]:
@@ -39,3 +39,8 @@ def innermost(fn: Any) -> Any:
     while isinstance(fn, Independent | MaskedDistribution | ExpandedDistribution):
         fn = fn.base_dist
     return fn
+
+
+def is_summed_out(site: Any) -> bool:
+    """Whether a latent is one that Pyro's enumeration sums over (``infer={"enumerate": "parallel"}``)."""
+    return bool(site["infer"].get("enumerate") == "parallel")

@@ -64,4 +64,4 @@ def _is_plain(node: fx.Node) -> bool:
     """Whether there are no weights and no reduction, and all is float32."""
     value = node.meta.get("val")
     unweighted = all(argument is None for argument in node.args[2:4]) and (len(node.args) < 5 or node.args[4] == 0)
-    return isinstance(value, Tensor) and value.dtype == torch.float32 and unweighted and not node.kwargs
+    return bool(isinstance(value, Tensor) and value.dtype == torch.float32 and unweighted and not node.kwargs)

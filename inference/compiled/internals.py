@@ -39,7 +39,7 @@ __all__ = [
 
 def plain(tensor: Tensor) -> Tensor:
     """A tensor without Pyro's provenance and without its gradient: a tensor subclass would turn into a constant."""
-    return detach_provenance(tensor).detach()  # type: ignore[no-any-return]
+    return detach_provenance(tensor).detach()
 
 
 @contextmanager
@@ -98,8 +98,8 @@ def compiled_with_inductor(
             module, list(example), dynamic_shapes="from_example_inputs", options={"config_patches": options}
         )
         # The artifact's own call is one Python frame around this function.
-        return getattr(artifact, "_compiled_fn", artifact)  # type: ignore[no-any-return]
-    return torch.compile(module, fullgraph=True, dynamic=False, options=options)  # type: ignore[return-value]
+        return getattr(artifact, "_compiled_fn", artifact)
+    return torch.compile(module, fullgraph=True, dynamic=False, options=options)
 
 
 def compile_errors() -> tuple[type[Exception], ...]:
@@ -122,7 +122,7 @@ def mark_as_stepped(optimizer: torch.optim.Optimizer) -> None:
 
 def has_onednn_linear() -> bool:
     """Whether this build of torch has oneDNN's matrix product."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -68,7 +68,7 @@ class Layout:
 
     def pack(self, batch: Batch, state: Mapping[str, Tensor], beta: Tensor | None) -> list[Tensor]:
         """The tensors of a batch, of beta and of a state, in order."""
-        tensors = [batch] if isinstance(batch, Tensor) else [batch[place] for place in self.places]  # type: ignore
+        tensors = [batch] if isinstance(batch, Tensor) else [batch[place] for place in self.places]
         if self.with_beta:
             tensors.append(beta if beta is not None else tensors[0].new_ones(()))
         return [*tensors, *(state[name] for name in self.state)]
@@ -81,8 +81,8 @@ class Layout:
         state = dict(zip(self.state, rest, strict=True))
         whole = {**data, **self.fixed}
         if issubclass(self.kind, Mapping):
-            return {str(name): whole[name] for name in whole}, beta, state  # type: ignore[dict-item]
-        values = tuple(whole[place] for place in sorted(whole))  # type: ignore[type-var]
+            return {str(name): whole[name] for name in whole}, beta, state
+        values = tuple(whole[place] for place in sorted(whole))
         return (values[0] if issubclass(self.kind, Tensor) else values), beta, state
 
 

@@ -28,10 +28,10 @@ def _register() -> torch.library.Library | None:
     """Make the operator, unless a second copy of this file has made it; it lives as long as what is returned."""
     if hasattr(torch.ops.pyrogen, "linear"):
         return None
-    library = torch.library.Library("pyrogen", "FRAGMENT")
-    library.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
-    library.impl("linear", onednn_linear, "CPU")
-    library.impl("linear", lambda x, weight, bias: x.new_empty(x.shape[0], weight.shape[0]), "Meta")
+    library = torch.library.Library("pyrogen", "FRAGMENT")  # type: ignore[no-untyped-call]
+    library.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")  # type: ignore[no-untyped-call]
+    library.impl("linear", onednn_linear, "CPU")  # type: ignore[no-untyped-call]
+    library.impl("linear", lambda x, weight, bias: x.new_empty(x.shape[0], weight.shape[0]), "Meta")  # type: ignore[no-untyped-call]
     return library
 
 
