@@ -24,6 +24,8 @@ from .tracing import Graph, own_generators
 
 __all__ = ["Backend", "CompilerMissing", "Executable", "build"]
 
+_CLEARLY = 0.97
+
 Backend: TypeAlias = Literal["graph", "inductor"]
 
 
@@ -57,7 +59,8 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
     Args:
         graph: the graph; it is left as it is.
         example: tensors as the calls will bring, in their order; they are not written to.
-        backend: the step of the ladder.
+        backend: the step of the ladder. On a CPU the graph is kept as it was recorded where compiling has not made it
+            faster, as may be where convolutions take most of the time.
 
     Raises:
         CompilerMissing: inductor finds no working C++ compiler.
@@ -69,6 +72,7 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
     call: Callable[..., Sequence[Tensor]] = module
     operations = graph.operations
     if backend == "inductor":
+        uncompiled = copy.deepcopy(module)
         share_exponentials(module)
         options: dict[str, Any] = {
             "fallback_random": True,  # the same random numbers as an eager run
@@ -79,6 +83,8 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
             with own_generators(example[0].device), torch.no_grad():
                 call = compiled_with_inductor(module, copies, options)
                 call(*copies)
+                if on_cpu and _is_faster(uncompiled, call, copies):
+                    call, backend = uncompiled, "graph"
         except Exception as error:
             if not _is_about_the_compiler(error):
                 raise
@@ -88,6 +94,17 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
                 "--install`) or name it in the variable CXX; or fit with compile='graph', which needs none"
             ) from error
     return Executable(call, graph.outputs, graph.constants, backend, operations, products, time.perf_counter() - start)
+
+
+def _is_faster(first: Callable[..., Any], second: Callable[..., Any], tensors: Sequence[Tensor], rounds: int = 7) -> bool:
+    """Whether a call takes clearly less time than another one, the least of a few times that they take turns."""
+    least = [float("inf"), float("inf")]
+    for _ in range(rounds):
+        for number, call in enumerate((first, second)):
+            started = time.perf_counter()
+            call(*tensors)
+            least[number] = min(least[number], time.perf_counter() - started)
+    return least[0] < _CLEARLY * least[1]
 
 
 def _is_about_the_compiler(error: BaseException | None) -> bool:

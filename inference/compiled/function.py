@@ -239,9 +239,9 @@ class CompiledFunction:
             self.report.compilations += 1
             self.report.compile_seconds += executable.seconds
         if self.report.backend != "inductor":
-            self.report.backend = backend
+            self.report.backend = executable.backend
         inputs = example[len(example) - graph.inputs :]
-        self.report.modes[" ".join("x".join(map(str, t.shape)) or "()" for t in inputs)] = backend
+        self.report.modes[" ".join("x".join(map(str, t.shape)) or "()" for t in inputs)] = executable.backend
         return executable
 
     def _check(self, entry: _Entry, inputs: Sequence[Tensor]) -> str | None:
