@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
 from typing import Any
 
@@ -11,9 +10,9 @@ import pyro
 import torch
 from numpy.typing import NDArray
 
-from pyrogen.inference import fit
+from pyrogen.inference import compiled_svi, fit
 
-from .problem import Left, Peer, Problem, Runner, TorchBatches, Workload
+from .problem import Peer, Problem, Runner, TorchBatches, Workload
 
 __all__ = ["peers"]
 
@@ -55,10 +54,6 @@ class _Compiled(Runner):
     """`compiled_svi`: one traced and compiled graph for the loss and its gradient."""
 
     def __init__(self, workload: Workload, problem: Problem) -> None:
-        try:
-            from pyrogen.inference import compiled_svi
-        except ImportError as error:
-            raise Left("this pyrogen has no compiled_svi") from error
         self.problem, self.batches = problem, TorchBatches(problem)
         pair, first = workload.pair(), _batch(self.batches.first)
         pair.initialise(first)
@@ -75,8 +70,6 @@ class _Fit(Runner):
     """`fit`, which draws its own batches; each turn is a run of its own, timed by its history from the second row on."""
 
     def __init__(self, workload: Workload, problem: Problem, **options: Any) -> None:
-        if not set(options) <= set(inspect.signature(fit).parameters):
-            raise Left(f"fit of this pyrogen has no argument {', '.join(options)}")
         self.workload, self.problem, self.options = workload, problem, options
         self.objective, self.batches = workload.objective(), TorchBatches(problem)
         self.seed = 0

@@ -50,6 +50,8 @@ _PASSED = (
     "tensorboard",
     "compile",
     "precision",
+    "steps_per_call",
+    "keep",
 )
 _DERIVED = ("comparison.json", "comparison.nc", "usage.json", "pictures.npz", "report.html")
 
@@ -79,6 +81,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--patience", type=int | None, default=None, help="stop after so many epochs without a better validation")
     add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
     add_compile_option(parser)
+    add("--steps-per-call", type=int, default=1, help="steps that a compiled run of a small model takes in one call")
+    add("--keep", type=Literal["auto", "device", "host"], default="auto", help="where the training data are kept")
     add("--precision", type=Literal["float32", "tf32", "bf16"], default="float32", help="of matrix products")
     add("--seed", type=int, default=0, help="seeds initial parameters, batches and draws")
     add("--directory", type=str | None, default=None, help="where the run goes; runs/PAIR-DATA if not given")
