@@ -45,7 +45,8 @@ def work(architecture: str, batch_size: int, steps: int, warmup: int) -> None:
     pair.likelihood.register_forward_hook(count)
     fit(pair, x, steps=warmup + steps, **options)  # type: ignore[arg-type]
     if rank == 0 or "WORLD_SIZE" not in os.environ:
-        print((starts[-1] - starts[-steps]) / (steps - 1))
+        print((starts[-1] - starts[-steps]) / (steps - 1), flush=True)
+    os._exit(0)  # an interpreter with threads of a process group may abort as it shuts down
 
 
 def measure(words: list[str], size: int, cores: list[int], *, together: bool = True) -> float:

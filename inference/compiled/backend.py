@@ -91,7 +91,7 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
             raise CompilerMissing(
                 f"no working C++ compiler for torch's inductor ({type(error).__name__}): install one (Debian and Ubuntu: "
                 "`apt-get install g++`; conda: `conda install -c conda-forge cxx-compiler`; macOS: `xcode-select "
-                "--install`) or name it in the variable CXX; if there is one, an earlier compilation may have been cut short: "
+                "--install`) or name it in the variable CXX; if there is one, an earlier compilation may have broken off: "
                 "empty inductor's cache (TORCHINDUCTOR_CACHE_DIR); or fit with compile='graph', which needs no compiler"
             ) from error
     return Executable(call, graph.outputs, graph.constants, backend, operations, products, time.perf_counter() - start)

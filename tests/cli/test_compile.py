@@ -53,7 +53,7 @@ def test_the_comparison_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--compile", "fast"], "--compile"),
+        (["--compile", "fast"], "compile: Expected"),
         (["--steps-per-call", "3"], "needs compile"),
         (["--precision", "fp8"], "precision"),
     ],

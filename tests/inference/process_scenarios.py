@@ -283,3 +283,5 @@ def main(folder: Path, names: list[str]) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(Path(sys.argv[1]), sys.argv[2:])
+    sys.stdout.flush()
+    os._exit(0)  # an interpreter with threads of a process group may abort as it shuts down
