@@ -203,7 +203,7 @@ def no_compiler(monkeypatch, tmp_path, inductor):
 def test_no_compiler_is_named_with_its_remedy(no_compiler):
     x = torch.zeros(4, 3)
     step = compiled_svi(LinearGaussianVAE((3,), latent=2), ELBO(), torch.optim.Adam, x, compile=True)
-    with pytest.raises(CompilerMissing, match=r"apt-get install g\+\+.*compile='graph', which needs none"):
+    with pytest.raises(CompilerMissing, match=r"apt-get install g\+\+.*compile='graph', which needs no compiler"):
         step(x)
 
 
