@@ -74,12 +74,18 @@ def test_recorded_optimizer_is_the_optimizer(name):
                 torch.testing.assert_close(whole[2][number][key], value, rtol=1e-6, atol=1e-12)
 
 
-def test_fit_takes_several_steps_in_a_call_between_events():
-    """21 steps of 7 between logs: calls of 3; the last batch of an epoch is smaller and is taken alone."""
+def test_fit_takes_several_steps_in_a_call_between_events(monkeypatch):
+    """21 steps, a log after each 7: calls of 3 where no log and no smaller last batch of an epoch (every fifth) is near."""
+    calls = []
+    original = WholeSteps.__call__
+    monkeypatch.setattr(WholeSteps, "__call__", lambda self, *args: calls.append(self.steps) or original(self, *args))
     one, _ = fitted(compile="graph")
+    assert calls == [1] * 21
+    calls.clear()
     many, _ = fitted(compile="graph", steps_per_call=3)
     assert [row["step"] for row in many.history] == [row["step"] for row in one.history] == [7, 14, 21]
     assert many.steps == 21
+    assert calls == [3, 3, 3]  # steps 0 to 2, 10 to 12 and 15 to 17
     assert all(torch.isfinite(torch.tensor(row["loss"])) for row in many.history)
 
 
