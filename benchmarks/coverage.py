@@ -1,8 +1,9 @@
-"""How often the nominal 95% interval of each estimator holds the truth, over 2,000 random oracle problems.
+"""How often the nominal 95% interval of each estimator holds the truth, over random oracle problems of 1 to 50 dimensions.
 
-A problem is a model with random parameters, a guide that is off by a random amount, and one datum drawn from the model.
-The truth is the exact evidence for importance sampling, and the exact bound of that guide for the ELBO and for IWAE (where
-latents can be enumerated). Importance sampling is counted where its k-hat is at most 0.7, and where it is not.
+A problem is a model with random parameters, a guide that is off by a random amount, and one datum drawn from the model; each
+model serves five data. The truth is the exact evidence, and the exact bound of that guide for the ELBO and for IWAE (where
+latents can be enumerated). Estimates are counted where their diagnostics are good, and where they are not. Brackets of
+bidirectional Monte Carlo are counted over data that the same models have simulated.
 """
 
 from __future__ import annotations
@@ -15,15 +16,25 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyrogen.inference import ELBO, IWAE, Estimate, ImportanceSampling
+from pyrogen.inference import (
+    ELBO,
+    IWAE,
+    AnnealedImportance,
+    Estimate,
+    ImportanceSampling,
+    TemperedSMC,
+    compare,
+    sandwich,
+)
 from pyrogen.models import BetaBernoulli, DiscreteVAE, LinearGaussianVAE
 
 IWAE_PARTICLES = 2
+ROWS = 5
 
 
 def linear(generator: torch.Generator) -> tuple[LinearGaussianVAE, Tensor]:
-    """A linear-Gaussian problem of 1 to 10 latent dimensions."""
-    latent = int(torch.randint(1, 11, (), generator=generator))
+    """A linear-Gaussian model of 1 to 50 latent dimensions, of which small ones are as frequent as large ones."""
+    latent = round(math.exp(float(torch.rand((), generator=generator)) * math.log(50)))
     event = latent + int(torch.randint(0, 10, (), generator=generator))
     full = "full" if torch.rand((), generator=generator) < 0.7 else "diagonal"
     noise = 0.3 + float(torch.rand((), generator=generator))
@@ -32,34 +43,34 @@ def linear(generator: torch.Generator) -> tuple[LinearGaussianVAE, Tensor]:
         offset=float(torch.randn((), generator=generator)) * 0.3,
         scale=math.exp(0.25 * float(torch.randn((), generator=generator))),
     )
-    return pair, dist.LowRankMultivariateNormal(pair.bias, pair.weight, (2 * pair.log_noise).exp()).sample((1,))
+    return pair, dist.LowRankMultivariateNormal(pair.bias, pair.weight, (2 * pair.log_noise).exp()).sample((ROWS,))
 
 
 def beta(generator: torch.Generator) -> tuple[BetaBernoulli, Tensor]:
-    """A Beta-Bernoulli problem of 1 to 30 tosses."""
+    """A Beta-Bernoulli model of 1 to 30 tosses."""
     event = int(torch.randint(1, 31, (), generator=generator))
     a, b = (0.5 + 4 * torch.rand(2, generator=generator)).tolist()
     pair = BetaBernoulli((event,), a, b).double()
     pair.set_exact_guide(
         offset=float(torch.rand((), generator=generator)), scale=0.6 + 0.4 * float(torch.rand((), generator=generator))
     )
-    return pair, torch.bernoulli(dist.Beta(a, b).sample((1, 1)).double().expand(1, event))
+    return pair, torch.bernoulli(dist.Beta(a, b).sample((ROWS, 1)).double().expand(ROWS, event))
 
 
 def discrete(generator: torch.Generator) -> tuple[DiscreteVAE, Tensor]:
-    """A problem with 1 to 4 binary latents and an untrained guide."""
+    """A model with 1 to 4 binary latents and an untrained guide."""
     latent, event = (int(torch.randint(1, 5, (), generator=generator)) for _ in range(2))
     pair = DiscreteVAE((event,), latent=latent).double()
-    return pair, torch.bernoulli(torch.full((1, event), 0.5, dtype=torch.float64))
+    return pair, torch.bernoulli(torch.full((ROWS, event), 0.5, dtype=torch.float64))
 
 
-def problems(count: int) -> Iterator[tuple[LinearGaussianVAE | BetaBernoulli | DiscreteVAE, Tensor]]:
-    """Random problems, of each family in turn."""
+def problems(models: int) -> Iterator[tuple[LinearGaussianVAE | BetaBernoulli | DiscreteVAE, Tensor]]:
+    """Random models with data: twice as many linear-Gaussian ones as of the other families."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    for number in range(count):
+    for number in range(models):
         with torch.no_grad():
-            yield (linear, beta, discrete)[number % 3](generator)
+            yield (linear, beta, linear, discrete)[number % 4](generator)
 
 
 def exact_iwae(pair: DiscreteVAE, x: Tensor) -> Tensor:
@@ -71,37 +82,53 @@ def exact_iwae(pair: DiscreteVAE, x: Tensor) -> Tensor:
     return (log_guide[:, tuples].sum(-1).exp() * bound).sum(-1)
 
 
-def covers(estimate: Estimate, truth: Tensor) -> bool:
-    """Whether the 95% interval holds the truth; an estimate without error is taken to its rounding."""
+def covers(estimate: Estimate, truth: Tensor) -> list[bool]:
+    """Whether each 95% interval holds its truth; an estimate without error is taken to its rounding."""
     low, high = estimate.interval(0.95)
-    return bool((low - 1e-9 <= truth) & (truth <= high + 1e-9))
+    return ((low - 1e-9 <= truth) & (truth <= high + 1e-9)).tolist()
 
 
 @torch.no_grad()
 def main() -> None:
     """Count, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", type=int, default=2000)
+    parser.add_argument("--models", type=int, default=200)
     parser.add_argument("--particles", type=int, default=5000)
+    parser.add_argument("--temperatures", type=int, default=200)
     options = parser.parse_args()
     torch.set_num_threads(1)
     counts: dict[str, list[bool]] = {}
-    for pair, x in problems(options.problems):
-        counts.setdefault("ELBO", []).append(covers(ELBO().estimate(pair, x), pair.elbo(x)))
-        sampled = ELBO(kl="sampled").estimate(pair, x)
-        counts.setdefault("ELBO, sampled KL", []).append(covers(sampled, pair.elbo(x)))
+
+    def count(estimate: Estimate, truth: Tensor, name: str | None = None) -> None:
+        for held, bad in zip(covers(estimate, truth), estimate.untrusted().tolist(), strict=True):
+            group = "flagged" if bad else "good"
+            counts.setdefault(f"{name or estimate.name}, {group}", []).append(held)
+
+    for number, (pair, x) in enumerate(problems(options.models)):
+        bounds = [ELBO(), ELBO(kl="sampled"), IWAE(IWAE_PARTICLES)]
+        bounds[1].name = "ELBO, sampled KL"
+        estimators = [ImportanceSampling(options.particles, draws=0)]
+        if not isinstance(pair, DiscreteVAE):
+            few = options.temperatures // 4
+            estimators += [AnnealedImportance(options.temperatures), AnnealedImportance(few, initial="guide"), TemperedSMC()]
+        found = compare(pair, x, [*bounds, *estimators], device="cpu", seed=100 * number).estimates
+        count(found[0], pair.elbo(x))
+        count(found[1], pair.elbo(x))
         if isinstance(pair, DiscreteVAE):
-            found = IWAE(IWAE_PARTICLES).estimate(pair, x)
-            counts.setdefault(f"IWAE({IWAE_PARTICLES}), enumerable", []).append(covers(found, exact_iwae(pair, x)))
-        found = ImportanceSampling(options.particles, draws=0).estimate(pair, x)
-        khat = float(found.khat) if found.khat is not None else math.nan
-        group = "k-hat above 0.7" if khat > 0.7 else "k-hat at most 0.7" if khat <= 0.7 else "k-hat not known (ties)"
-        counts.setdefault(f"IS({options.particles}), {group}", []).append(covers(found, pair.log_evidence(x)))
-    print(f"| {'estimator':34s} | problems | covered |  error |")
-    print(f"|{'-' * 36}|---------:|--------:|-------:|")
-    for name, values in counts.items():
+            count(found[2], exact_iwae(pair, x))
+            count(found[3], pair.log_evidence(x))
+            continue
+        for estimate in found[3:]:
+            count(estimate, pair.log_evidence(x))
+        bracket = sandwich(pair, x, 20, temperatures=options.temperatures // 4, device="cpu", seed=number)
+        low, high = bracket.last.interval(0.95)
+        counts.setdefault("bracket of 20 data, at least 95%", []).append(low <= float(bracket.exact.mean()) <= high)
+    print(f"| {'estimator':40s} | problems | covered |  error |")
+    print(f"|{'-' * 42}|---------:|--------:|-------:|")
+    for name in sorted(counts):
+        values = counts[name]
         share = sum(values) / len(values)
-        print(f"| {name:34s} | {len(values):8d} | {share:7.1%} | {math.sqrt(share * (1 - share) / len(values)):6.1%} |")
+        print(f"| {name:40s} | {len(values):8d} | {share:7.1%} | {math.sqrt(share * (1 - share) / len(values)):6.1%} |")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from .weights import visit, weigh
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
+    "AllocationCounter",
     "Chunk",
     "blocks",
     "check_extremes",
@@ -210,13 +211,13 @@ def _bytes_per_row(pair: Pair, batch: Batch, structure: Structure) -> float:
     part = index(batch, slice(rows))
     count = 1 if structure.loop is not None else 8
     with torch.random.fork_rng(devices=[device_of(batch)] if device_of(batch).type == "cuda" else []):
-        counter = _AllocationCounter()
+        counter = AllocationCounter()
         with counter:
             weigh(pair, part, structure, count)
     return max(counter.bytes / (rows * count), 1.0)
 
 
-class _AllocationCounter(TorchFunctionMode):
+class AllocationCounter(TorchFunctionMode):
     """Counts the bytes of all tensors that calls of torch make anew, as if none were freed: more than are held at once.
 
     (A dispatch mode would see temporaries inside such calls, too, but loads torch's compiler, which takes seconds.)

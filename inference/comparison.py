@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch, arguments, length, map_tensors
+from pyrogen.checks import preflight
 from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.pair import Pair
 from pyrogen.report import format_table, load_record
@@ -89,6 +90,7 @@ def compare(
     cuda = [place] if place.type == "cuda" else []
     with joined(place) as processes, torch.random.fork_rng(devices=cuda), compiling(compile):
         pair.initialise(batch)
+        preflight(pair, batch)
         processes.require_same("arguments", {"rows": length(batch), "estimators": names})
         for number, estimator in enumerate(estimators):
             estimates.append(estimate_in_shares(estimator, pair, batch, processes, seed=seed + number, progress=progress))
@@ -121,12 +123,28 @@ class Comparison:
 
     @property
     def reference(self) -> Estimate:
-        """The estimate that comes nearest to log p(x): an exact one, else a consistent one, else the largest bound."""
-        rank = {"exact": 2, "consistent": 1}
-        return max(
-            self.estimates,
-            key=lambda e: (rank.get(e.kind, 0), e.particles if rank.get(e.kind) else e.log_prob.mean()),
+        """The estimate nearest to log p(x): an exact one, else a consistent one, else the largest lower bound.
+
+        The logarithm of an unbiased estimate of the evidence errs downwards, so of several the largest is nearest; of those
+        within two standard errors of it, the one of least error.
+        """
+        rank = {"exact": 3, "consistent": 2, "lower": 1}
+        first = max(
+            self.estimates, key=lambda e: (rank.get(e.kind, 0), bool(e.log_prob.isfinite().all()), e.log_prob.mean())
         )
+        if first.kind != "consistent":
+            return first
+
+        def error(estimate: Estimate) -> float:
+            return float(estimate.standard_error.square().mean().sqrt() / len(estimate.log_prob) ** 0.5)
+
+        near = [
+            other
+            for other in self.estimates
+            if other.kind == "consistent"
+            and float((first.log_prob - other.log_prob).mean()) <= 2 * math.hypot(error(first), error(other))
+        ]
+        return min(near, key=error, default=first)
 
     def gap(self, name: str) -> tuple[float, float]:
         """How far an estimate lies below the reference, datum by datum, on average.
@@ -144,7 +162,7 @@ class Comparison:
     def sentences(self) -> list[str]:
         """What the estimates say, in words."""
         reference, said = self.reference, []
-        called = {"exact": "exact evidence", "consistent": "importance-sampled evidence"}.get(
+        called = {"exact": "exact evidence", "consistent": f"evidence that {reference.name} estimates"}.get(
             reference.kind, f"largest bound, {reference.name}"
         )
         for estimate in self.estimates:
@@ -178,8 +196,8 @@ class Comparison:
             "estimates": [_plain(estimate) for estimate in self.estimates],
         }
 
-    def plot(self, kind: Literal["overview", "bounds", "khat"] = "overview") -> Figure:
-        """Draw the estimates, the bounds against the number of particles, or the k-hat of each datum."""
+    def plot(self, kind: Literal["overview", "bounds", "khat", "cost"] = "overview") -> Figure:
+        """Draw the estimates, the bounds against the number of particles, the k-hat of each datum, or nats against cost."""
         from pyrogen.report import plots
 
         return cast("Figure", getattr(plots, kind)(self.record()))
@@ -261,6 +279,11 @@ class Comparison:
                     ess=None if saved["ess"] is None else _column(saved["ess"]),
                     curve=None if curve is None else Curve(**curve),
                     draws=draws if saved.get("draws") else None,
+                    gradients=saved.get("gradients", 0),
+                    diagnostics={name: _column(values) for name, values in saved.get("diagnostics", {}).items()},
+                    notes=tuple(saved.get("notes", ())),
+                    freedom=saved.get("freedom"),
+                    flagged=None if saved.get("flagged") is None else torch.tensor(saved["flagged"], dtype=torch.bool),
                 )
             )
         return Comparison(estimates, record["data"])
@@ -282,6 +305,7 @@ class Comparison:
             "median_ess": None if estimate.ess is None else float(estimate.ess.median()),
             "worst_ess": None if estimate.ess is None else float(estimate.ess.min()),
             "evaluations": estimate.evaluations,
+            "gradients": estimate.gradients,
             "seconds": estimate.seconds,
             "warnings": estimate.warnings(),
         }
@@ -299,6 +323,11 @@ def _plain(estimate: Estimate) -> dict[str, Any]:
         "evaluations": estimate.evaluations,
         "seconds": estimate.seconds,
         "particles": estimate.particles,
+        "gradients": estimate.gradients,
+        "diagnostics": {name: values.tolist() for name, values in estimate.diagnostics.items()},
+        "notes": list(estimate.notes),
+        "freedom": estimate.freedom,
+        "flagged": None if estimate.flagged is None else estimate.flagged.tolist(),
         "draws": estimate.draws is not None,
         "curve": None if curve is None else {"particles": curve.particles, "bound": curve.bound, "error": curve.error},
     }

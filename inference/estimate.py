@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -62,6 +62,12 @@ class Estimate:
         ess: (data,), the effective number of particles.
         curve: the bound against the number of particles.
         draws: posterior draws.
+        gradients: number of evaluations of the model's gradient, each of one particle of one datum.
+        diagnostics: what else tells whether a datum's estimate can be trusted, by name, each (data,): ``acceptance``, the
+            share of accepted moves; ``rhat``; ``lost``, chains that met a value that is not finite.
+        notes: what the reader must know of this estimate, in sentences.
+        flagged: (data,), where a diagnostic of the estimator's own fails.
+        freedom: degrees of freedom of `standard_error` where few independent chains gave it, or None where many did.
     """
 
     name: str
@@ -75,23 +81,42 @@ class Estimate:
     ess: Tensor | None = None
     curve: Curve | None = None
     draws: Draws | None = None
+    gradients: int = 0
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    freedom: int | None = None
+    flagged: Tensor | None = None
+
+    def untrusted(self) -> Tensor:
+        """Whether a diagnostic fails, for each datum: (data,)."""
+        found = ~(torch.isfinite(self.log_prob) & torch.isfinite(self.standard_error))
+        if self.khat is not None:
+            found = found | ~(self.khat <= KHAT_LIMIT)
+        return found if self.flagged is None else found | self.flagged
 
     def interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
-        """Ends of the normal confidence interval of what is estimated, each (data,), in nats.
+        """Ends of the confidence interval of what is estimated, each (data,), in nats.
 
-        It covers Monte Carlo error alone: of a bound, it is an interval for the bound.
+        It is Student's where the standard error comes from few chains, and the normal one elsewhere. It covers Monte Carlo
+        error alone: of a bound, it is an interval for the bound.
 
         Raises:
             ConfigurationError: `level` does not lie between 0 and 1.
         """
         if not 0 < level < 1:
             raise ConfigurationError(f"level must lie between 0 and 1, not {level}")
-        half = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)).item() * self.standard_error
+        if self.freedom is None:
+            quantile = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)).item()
+        else:
+            from scipy.stats import t
+
+            quantile = float(t.ppf((1 + level) / 2, self.freedom))
+        half = quantile * self.standard_error
         return self.log_prob - half, self.log_prob + half
 
     def warnings(self) -> list[str]:
         """What makes this estimate less than trustworthy, in sentences; empty where nothing does."""
-        found = []
+        found = list(self.notes)
         if not bool(torch.isfinite(self.log_prob).all()):
             bad = (~torch.isfinite(self.log_prob)).nonzero()[:, 0]
             found.append(f"log p(x) is not finite for {len(bad)} data, the first at index {int(bad[0])}")

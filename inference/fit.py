@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyrogen import __version__
+from pyrogen.checks import preflight
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
 
@@ -211,6 +212,7 @@ def fit(
         numbers = torch.arange(min(batch_size, len(rows)), device=getattr(rows, "index_device", place))
         first = rows.draw(numbers)
         structure = pair.structure(first)
+        preflight(pair, first)
         if not structure.amortized and len(rows) > batch_size:
             raise PairError(
                 f"{type(pair).__name__} runs on a batch of {batch_size} data as a whole only (it has parameters for each "

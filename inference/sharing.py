@@ -118,6 +118,10 @@ def _joined(parts: Sequence[Estimate]) -> Estimate:
             found[field.name] = None
         elif isinstance(values[0], Tensor):
             found[field.name] = torch.cat(values)  # (data,)
+        elif field.name == "diagnostics":
+            found[field.name] = {name: torch.cat([part.diagnostics[name] for part in parts]) for name in values[0]}
+        elif field.name == "notes":
+            found[field.name] = tuple(dict.fromkeys(note for part in parts for note in part.notes))
         elif isinstance(values[0], Curve):
             found[field.name] = _joined_curves(values, rows)
         elif isinstance(values[0], Draws):
@@ -129,6 +133,7 @@ def _joined(parts: Sequence[Estimate]) -> Estimate:
         parts[0],
         **found,
         evaluations=sum(part.evaluations for part in parts),
+        gradients=sum(part.gradients for part in parts),
         seconds=max(part.seconds for part in parts),
     )
 
@@ -153,6 +158,8 @@ def _moved(estimate: Estimate, device: torch.device) -> Estimate:
         elif isinstance(value, Draws):
             latents = {name: drawn.to(device) for name, drawn in value.latents.items()}
             found[field.name] = Draws(latents, value.log_likelihood.to(device))
+        elif field.name == "diagnostics":
+            found[field.name] = {name: column.to(device) for name, column in value.items()}
     return replace(estimate, **found)
 
 

@@ -24,7 +24,7 @@ from .compiled import Compile, CompiledFunction, CompileReport
 from .compiled.loss import Layout, fixed_part
 from .weights import weigh
 
-__all__ = ["Weigher", "Weights", "check_observations", "compiling", "weigher"]
+__all__ = ["Compiling", "Weigher", "Weights", "check_observations", "compilation", "compiling", "weigher"]
 
 Weights: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
 """Log weights and log likelihoods, (particles, data), and latents, (particles, data, ...)."""
@@ -36,7 +36,7 @@ _COMPILE_AFTER = 20  # chunks of one shape
 _TOLERANCE = 2e-5  # of the largest log weight, or of one nat
 
 
-class _Compiling:
+class Compiling:
     """How log weights are to be computed, and the graphs made so far."""
 
     def __init__(self, compile: Compile) -> None:
@@ -44,7 +44,7 @@ class _Compiling:
         self.functions: dict[Any, CompiledFunction] = {}
 
 
-_wanted: ContextVar[_Compiling | None] = ContextVar("_wanted", default=None)
+_wanted: ContextVar[Compiling | None] = ContextVar("_wanted", default=None)
 
 
 @contextmanager
@@ -54,12 +54,17 @@ def compiling(compile: Compile) -> Iterator[CompileReport]:
     Args:
         compile: as in `pyrogen.inference.fit`.
     """
-    state = _Compiling(compile)
+    state = Compiling(compile)
     token = _wanted.set(state if compile else None)
     try:
         yield state.report
     finally:
         _wanted.reset(token)
+
+
+def compilation() -> Compiling | None:
+    """How estimates are to be computed here, or None where the pair itself is to be run."""
+    return _wanted.get()
 
 
 def weigher(pair: Pair, structure: Structure, *, analytic: bool, chunks: int) -> Weigher:
@@ -108,7 +113,7 @@ def _by_pair(pair: Pair, structure: Structure, batch: Batch, particles: int, row
 class _ByGraph:
     """Chunks by recorded graphs, one for each number of particles and shape of batch."""
 
-    def __init__(self, pair: Pair, structure: Structure, analytic: bool, chunks: int, wanted: _Compiling) -> None:
+    def __init__(self, pair: Pair, structure: Structure, analytic: bool, chunks: int, wanted: Compiling) -> None:
         self.pair, self.structure, self.analytic, self.chunks, self.wanted = pair, structure, analytic, chunks, wanted
         self.places: dict[str, tuple[int, int]] = {}  # the data plate's dimension and the event dimensions of a latent
 

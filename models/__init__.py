@@ -11,6 +11,7 @@ from .autoregressive import MADEModel, PixelCNNModel, PixelRNNModel, Transformer
 from .beta_bernoulli import BetaBernoulli
 from .discrete_vae import DiscreteVAE
 from .global_gaussian import GlobalGaussian
+from .hidden_markov import HiddenMarkov
 from .likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,
@@ -22,6 +23,7 @@ from .likelihoods import (
     make_likelihood,
 )
 from .linear_gaussian import LinearGaussianVAE
+from .linear_gaussian_state_space import LinearGaussianSSM
 from .parts import GaussianEncoder, Part, StandardNormal, elementwise, positive
 from .pixelvae import AutoregressiveLikelihood, PixelVAE
 from .vae import VAE
@@ -42,7 +44,9 @@ __all__ = [
     "GaussianEncoder",
     "GaussianLikelihood",
     "GlobalGaussian",
+    "HiddenMarkov",
     "Likelihood",
+    "LinearGaussianSSM",
     "LinearGaussianVAE",
     "MADEModel",
     "Part",
@@ -64,6 +68,8 @@ ZOO: Mapping[str, type[Pair]] = MappingProxyType(
         "beta-bernoulli": BetaBernoulli,
         "discrete-vae": DiscreteVAE,
         "global-gaussian": GlobalGaussian,
+        "linear-gaussian-ssm": LinearGaussianSSM,
+        "hidden-markov": HiddenMarkov,
         "made": MADEModel,
         "pixelcnn": PixelCNNModel,
         "pixelrnn": PixelRNNModel,

@@ -1,6 +1,6 @@
 """pyrogen: deep generative models as Pyro model/guide pairs, and how far their answers are from the truth.
 
-`Pair` is here; datasets are in `pyrogen.data`, the zoo in `pyrogen.models`, training and evaluation in
+`Pair` and `check` are here; datasets are in `pyrogen.data`, the zoo in `pyrogen.models`, training and evaluation in
 `pyrogen.inference`, tables and pages in `pyrogen.report`.
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["Pair", "__version__"]
+__all__ = ["Pair", "__version__", "check"]
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .checks import check
     from .pair import Pair
 else:
     # `Pair` is imported when it is asked for (PEP 562), so that a command's help need not wait for torch. Type checkers
@@ -23,6 +24,11 @@ else:
 
             globals()["Pair"] = Pair
             return Pair
+        if name == "check":
+            from .checks import check
+
+            globals()["check"] = check
+            return check
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

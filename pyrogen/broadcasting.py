@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .pair import Pair
 
 
-from .traces import data_dim, innermost, samples
+from .traces import data_dim, innermost, is_sizeless, samples
 
-__all__ = ["run_of_part", "vectorization_failure"]
+__all__ = ["close", "log_probs", "run_of_part", "vectorization_failure"]
 
 _PART_ROWS = 64
 
@@ -44,7 +44,8 @@ def run_of_part(pair: Pair, batch: Batch, nesting: int, guide: Any, model: Any) 
     except Exception:  # whatever the program raises when its rows are missing
         return False, None
     plate = model.nodes.get(pair.data_plate)
-    if plate is None or size != length(part) or len(plate["value"]) != rows:
+    taken = rows if is_sizeless(pair, model) else None if plate is None else len(plate["value"])
+    if size != length(part) or taken != rows:
         return True, None  # no plate, or the whole and the part have drawn other rows
     values = {
         name: _narrow(site["value"], data_dim(pair, site), site["fn"].event_dim, size)
@@ -55,17 +56,20 @@ def run_of_part(pair: Pair, batch: Batch, nesting: int, guide: Any, model: Any) 
         (role, name): _narrow(site["log_prob"], data_dim(pair, site), 0, size)
         for role, trace in (("guide", guide), ("model", model))
         for name, site in samples(trace)
+        if not site["infer"].get("_deterministic")
     }
-    seen_twice = [_log_probs(pair, part, nesting, values) for _ in range(2)]
+    seen_twice = [log_probs(pair, part, nesting, values) for _ in range(2)]
     for key, (dim, once) in seen_twice[0].items():
         if key not in seen_twice[1]:
             raise PairError(
-                f"site '{key[1]}' comes and goes from run to run of the {key[0]}: let every run visit the same sites, and "
-                "mask what does not count (poutine.mask)"
+                f"site '{key[1]}' comes and goes from run to run of the {key[0]}",
+                remedy="let every run visit the same sites, and mask what does not count (poutine.mask)",
+                code="PG112",
+                site=key[1],
             )
         again = seen_twice[1][key][1]
         # What differs from run to run anyway, as under noise that is no site, says nothing.
-        if dim is not None and key in whole and _close(once, again) and not _close(once, whole[key], slack=10.0):
+        if dim is not None and key in whole and close(once, again) and not close(once, whole[key], slack=10.0):
             return True, key[1]
     return True, None
 
@@ -108,7 +112,7 @@ def vectorization_failure(pair: Pair, batch: Batch, nesting: int) -> str | None:
     return None
 
 
-def _log_probs(
+def log_probs(
     pair: Pair, batch: Batch, nesting: int, latents: dict[str, Tensor]
 ) -> dict[tuple[str, str], tuple[int | None, Tensor]]:
     """Data dimension and log probability, not masked, of each site of guide and model, for given latents."""
@@ -141,12 +145,13 @@ def _difference(alone: list[Sites], together: Sites, particle: int, nesting: int
         once, again, many = site.log_prob(), alone[1].visited[name].log_prob(), together.visited[name].log_prob()
         many = many[particle] if many.dim() > nesting else many
         shapes = [(1,) * (nesting - values.dim()) + tuple(values.shape) for values in (once, many)]  # (plates...)
-        if _close(once, again) and (shapes[0] != shapes[1] or not _close(once.reshape(shapes[0]), many.reshape(shapes[1]))):
+        if close(once, again) and (shapes[0] != shapes[1] or not close(once.reshape(shapes[0]), many.reshape(shapes[1]))):
             return f"site '{name}' has another log probability when several particles run at once"
     return None
 
 
-def _close(first: Tensor, second: Tensor, slack: float = 1.0) -> bool:
+def close(first: Tensor, second: Tensor, slack: float = 1.0) -> bool:
+    """Whether two tensors have one shape and the same numbers, up to rounding."""
     if first.shape != second.shape:
         return False
     tolerance = slack * (1e-8 if first.dtype == torch.float64 else 1e-3)

@@ -16,6 +16,13 @@ __all__ = [
 ]
 
 
+def joined(seen: str, remedy: str | None) -> str:
+    """One message of what was seen and what to do about it."""
+    if not remedy:
+        return seen
+    return f"{seen}{'.' if remedy[0].isupper() else ':'} {remedy}"
+
+
 class PyrogenError(Exception):
     """The root of all errors that pyrogen raises on purpose."""
 
@@ -29,7 +36,35 @@ class DataError(PyrogenError, ValueError):
 
 
 class PairError(PyrogenError, ValueError):
-    """A model and a guide that do not fit each other, or the batch; names the site."""
+    """A model and a guide that do not fit each other, or the batch; names the site.
+
+    Args:
+        seen: what was seen; the whole message where there is no `remedy`.
+        remedy: what to do; the message joins the two by a colon, or by a full stop before a capital letter.
+        code: the code of the rule of `pyrogen.checks` that the pair breaks, such as ``"PG101"``.
+        site: name of the sample site.
+        shape: shape of what was seen.
+        line: place in the user's own code, such as ``"my_file.py:12"``.
+
+    Example:
+        >>> error = PairError("site 'z' has no plate", remedy="enter one", code="PG107", site="z")
+        >>> str(error), error.code
+        ("site 'z' has no plate: enter one", 'PG107')
+    """
+
+    def __init__(
+        self,
+        seen: str = "",
+        *,
+        remedy: str | None = None,
+        code: str | None = None,
+        site: str | None = None,
+        shape: tuple[int, ...] | None = None,
+        line: str | None = None,
+    ) -> None:
+        super().__init__(joined(seen, remedy))
+        self.seen, self.remedy, self.code = seen, remedy, code
+        self.site, self.shape, self.line = site, shape, line
 
 
 class NotPerDatum(PairError):

@@ -218,8 +218,9 @@ class Pair(nn.Module):
         ):
             if names:
                 raise PairError(
-                    f"the state that was loaded belongs to another pair: 'pyro_params.{min(names)}', {problem}. Load the "
-                    "state of a pair with the same pyro.param statements, or pass strict=False"
+                    f"the state that was loaded belongs to another pair: 'pyro_params.{min(names)}', {problem}",
+                    remedy="Load the state of a pair with the same pyro.param statements, or pass strict=False",
+                    code="PG123",
                 )
         self._loaded = None
 

@@ -24,18 +24,20 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from .batch import Batch, arguments, device_of, index, length
 from .errors import PairError
-from .run import run_guide
+from .known_errors import code_and_site
+from .lines import LineRecorder, line_of_error, program_line
+from .run import forget_plates, run_guide
 
 if TYPE_CHECKING:
     from .pair import Pair
 
 
-from .agreement import check_shapes, check_sites, check_support
+from .agreement import check_draws, check_latent_shapes, check_shapes, check_sites, check_sizeless_plate, check_support
 from .broadcasting import run_of_part, vectorization_failure
-from .structure import Structure, evaluation_mode
-from .traces import data_dim, frames, innermost, is_subsample, samples
+from .structure import Objection, Structure, evaluation_mode
+from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, samples
 
-__all__ = ["probe"]
+__all__ = ["frozen_stay_frozen", "probe"]
 
 _PROBED_ROWS = 4096
 _COMPARED_ROWS = 4
@@ -55,7 +57,7 @@ def probe(pair: Pair, batch: Batch) -> Structure:
         pyro.validation_enabled(True),
         _own_random_numbers(batch),
         evaluation_mode(pair),
-        _frozen_stay_frozen(pair),
+        frozen_stay_frozen(pair),
         _only_own_modes(pair),
         pair.scope(),
     ):
@@ -63,10 +65,13 @@ def probe(pair: Pair, batch: Batch) -> Structure:
         check_sites(pair, guide, model)
         nesting = max([0, *(-frame.dim for trace in (guide, model) for frame in frames(trace))])
         check_shapes(nesting, guide, model)
+        check_sizeless_plate(pair, length(probed), guide, model)
         check_support(model)
         amortized, entangled = run_of_part(pair, probed, nesting, guide, model)
         compared = index(probed, slice(_COMPARED_ROWS)) if amortized else probed
         loop = vectorization_failure(pair, compared, nesting)
+        if loop is not None and compared is not probed and _takes_a_fixed_number(pair, guide, model):
+            loop = vectorization_failure(pair, probed, nesting)  # of so few rows it could not take that many
         points = _point_masses(pair, probed, nesting, guide, model)
     return _describe(pair, length(probed), guide, model, nesting, amortized, loop, entangled, points)
 
@@ -85,7 +90,7 @@ def _own_random_numbers(batch: Batch) -> Iterator[None]:
 
 
 @contextmanager
-def _frozen_stay_frozen(pair: Pair) -> Iterator[None]:
+def frozen_stay_frozen(pair: Pair) -> Iterator[None]:
     """Undo that Pyro's parameter store makes every parameter that it meets require a gradient."""
     frozen = [parameter for parameter in pair.parameters() if not parameter.requires_grad]
     try:
@@ -103,8 +108,11 @@ def _only_own_modes(pair: Pair) -> Iterator[None]:
         if module.training and isinstance(module, _DropoutNd | _BatchNorm) and all(module is not m for m in pair.modules()):
             raise PairError(
                 f"the pair runs a {type(module).__name__} that it does not own, so that the layer would stay in training "
-                "mode when the pair is evaluated: name its network in the model or guide itself (as a closure, a global or "
-                "a default), or make the pair a subclass of Pair with the network as an attribute"
+                "mode when the pair is evaluated",
+                remedy="name its network in the model or guide itself (as a closure, a global or a default), or make the "
+                "pair a subclass of Pair with the network as an attribute",
+                code="PG122",
+                line=program_line(),
             )
 
     handle = register_module_forward_pre_hook(check)
@@ -136,28 +144,69 @@ def _first_run(pair: Pair, batch: Batch) -> tuple[Batch, Any, Any]:
 
 
 def _traces(pair: Pair, batch: Batch) -> tuple[Any, Any]:
-    args, kwargs = arguments(batch)
-    guide = _trace("guide", pair.guide, args, kwargs, Trace())
+    guide = _trace(pair, batch, "guide", Trace())
     for name, site in samples(guide):
         if site["is_observed"] and not site["infer"].get("_deterministic") and not isinstance(site["fn"], Unit):
-            raise PairError(f"site '{name}' is observed in the guide: observe it in the model only")
+            raise PairError(
+                f"site '{name}' is observed in the guide",
+                remedy="observe it in the model only",
+                code="PG104",
+                site=name,
+                line=site.get("line"),
+            )
         if isinstance(site["fn"], Unit) and "has_rsample" not in vars(site["fn"]):
             raise PairError(
-                f"pyro.factor('{name}', ...) in the guide must say whether it comes from reparameterized draws: give it "
-                "has_rsample=True or has_rsample=False"
+                f"pyro.factor('{name}', ...) in the guide must say whether it comes from reparameterized draws",
+                remedy="give it has_rsample=True or has_rsample=False",
+                code="PG115",
+                site=name,
+                line=site.get("line"),
             )
-    return guide, _trace("model", pair.model, args, kwargs, guide)
+    return guide, _trace(pair, batch, "model", guide)
 
 
-def _trace(role: str, program: Any, args: tuple[Any, ...], kwargs: dict[str, Any], replayed: Trace) -> Trace:
+def _trace(pair: Pair, batch: Batch, role: str, replayed: Trace) -> Trace:
+    args, kwargs = arguments(batch)
+    program, rows = getattr(pair, role), length(batch)
     try:
-        with poutine.trace() as tracer, poutine.replay(trace=replayed):
+        with poutine.trace() as tracer, poutine.replay(trace=replayed), LineRecorder():
             program(*args, **kwargs)
         return tracer.trace
     except PairError:
         raise
     except Exception as error:  # whatever the program raises
-        raise PairError(f"the {role} does not run on this batch: {type(error).__name__}: {error}") from error
+        forget_plates(pair)
+        # What the program cannot bear may be the data, or draws that its prior would not make.
+        _check_finite(role, batch)
+        if role == "model":
+            check_latent_shapes(replayed, tracer.trace)
+            check_draws(tracer.trace)
+        code, site = code_and_site(error, pair.data_plate, rows)
+        raise PairError(
+            f"the {role} does not run on this batch: {type(error).__name__}: {error}",
+            code=code,
+            site=site,
+            line=line_of_error(error),
+        ) from error
+
+
+def _takes_a_fixed_number(pair: Pair, *traces: Any) -> bool:
+    """Whether the data plate draws a subsample of a size of its own."""
+    plates = [trace.nodes.get(pair.data_plate) for trace in traces]
+    return any(plate is not None and is_subsample(plate) and plate["fn"].subsample_size is not None for plate in plates)
+
+
+def _check_finite(role: str, batch: Batch) -> None:
+    """Refuse a batch, on which a program has failed, for the values in it that are missing or infinite."""
+    args, kwargs = arguments(batch)
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor) and not bool(value.isfinite().all()):
+            where = (~value.isfinite()).nonzero()[0].tolist()
+            raise PairError(
+                f"the {role} does not run on this batch, which holds {float(value[tuple(where)])} at index {where}",
+                remedy="fill missing values in, and mask them (poutine.mask)",
+                code="PG203",
+            )
 
 
 def _point_masses(pair: Pair, batch: Batch, nesting: int, guide: Any, model: Any) -> list[str]:
@@ -198,19 +247,31 @@ def _describe(
     if plate is not None and is_subsample(plate):
         size, fixed = plate["fn"].size, plate["fn"].subsample_size is not None
         factor = size / len(plate["value"])
+    elif is_sizeless(pair, model):
+        size = rows
     local = frozenset(n for n, s in {**in_model, **in_guide}.items() if data_dim(pair, s) is not None)
     tempered = list(dict.fromkeys(_tempered(pair, in_guide, in_model, local, factor)))
     tempered += [
-        f"the guide gives latent '{name}' a single value (Delta): the log density at a point is no bound on the evidence, "
-        "so it can be trained towards with ELBO, but not be reported"
+        Objection(
+            f"the guide gives latent '{name}' a single value (Delta)",
+            remedy="the log density at a point is no bound on the evidence, so it can be trained towards with ELBO, but not "
+            "be reported",
+            code="PG119",
+            site=name,
+        )
         for name in points
     ]
     in_turn = any(f.name == pair.data_plate and f.dim is None for s in in_model.values() for f in s["cond_indep_stack"])
-    objections = list(_shared(pair, in_guide, in_model, local, rows, size, in_turn))
+    taken = len(plate["value"]) if plate is not None and is_subsample(plate) else rows
+    objections = list(_shared(pair, in_guide, in_model, local, rows, size, taken, in_turn))
     if entangled is not None and entangled in local:
         objections.append(
-            f"site '{entangled}' gives a datum another log probability when other data stand beside it: let nothing inside "
-            f"plate '{pair.data_plate}' mix the data, as batch statistics do"
+            Objection(
+                f"site '{entangled}' gives a datum another log probability when other data stand beside it",
+                remedy=f"let nothing inside plate '{pair.data_plate}' mix the data, as batch statistics do",
+                code="PG111",
+                site=entangled,
+            )
         )
     same_order = [n for n in in_model if n in latents] == latents
     return Structure(
@@ -231,19 +292,27 @@ def _describe(
 
 def _tempered(
     pair: Pair, guide: dict[str, Any], model: dict[str, Any], local: frozenset[str], factor: float
-) -> Iterator[str]:
+) -> Iterator[Objection]:
     """Why log weights are those of another density than the model's."""
     for name, site in [*model.items(), *guide.items()]:
         scale, expected = site["scale"], factor if name in local else 1.0
         if isinstance(scale, Tensor) or abs(scale - expected) > 1e-6 * expected:
             by = "a tensor" if isinstance(scale, Tensor) else f"{scale / expected:.6g}"
-            yield (
+            other = any(f.name != pair.data_plate and f.size != f.full_size for f in site["cond_indep_stack"])
+            yield Objection(
                 f"site '{name}' is scaled by {by} (poutine.scale, or a subsampled plate that is "
-                f"not '{pair.data_plate}'), which makes its log weight one of another density"
+                f"not '{pair.data_plate}'), which makes its log weight one of another density",
+                code="PG117" if other else "PG116",
+                site=name,
             )
     for name in guide:
         if name in model and not _same_mask(guide[name]["mask"], model[name]["mask"]):
-            yield f"latent '{name}' has one mask in the model and another in the guide: use the same poutine.mask in both"
+            yield Objection(
+                f"latent '{name}' has one mask in the model and another in the guide",
+                remedy="use the same poutine.mask in both",
+                code="PG118",
+                site=name,
+            )
 
 
 def _shared(
@@ -253,25 +322,40 @@ def _shared(
     local: frozenset[str],
     rows: int,
     size: int | None,
+    taken: int,
     in_turn: bool,
-) -> Iterator[str]:
+) -> Iterator[Objection]:
     """Why log weights are not those of each datum, but of all together."""
     plate = pair.data_plate
     if in_turn:
-        yield f"plate '{plate}' is sequential (`for i in pyro.plate(...)`): write `with pyro.plate('{plate}', len(x)):`"
+        yield Objection(
+            f"plate '{plate}' is sequential (`for i in pyro.plate(...)`)",
+            remedy=f"write `with pyro.plate('{plate}', len(x)):`",
+            code="PG113",
+        )
         return
     if size is None:
-        yield (
-            f"no vectorized plate named '{plate}' holds the data: write "
-            f"`with pyro.plate('{plate}', len(x)):`, or set data_plate to the name you use"
+        yield Objection(
+            f"no vectorized plate named '{plate}' holds the data",
+            remedy=f"write `with pyro.plate('{plate}', len(x)):`, or set data_plate to the name you use",
+            code="PG107",
         )
         return
     if size != rows:
-        yield f"plate '{plate}' has size {size} where the batch has {rows} rows: give it the batch's length"
+        yield Objection(
+            f"plate '{plate}' has size {size} where the batch has {rows} rows",
+            remedy="give it the batch's length",
+            code="PG130" if taken == rows < size else "PG108",  # a part of a larger data set, or a mistake
+        )
     for name, site in {**model, **guide}.items():
         if name not in local:
             kind = "observed" if site["is_observed"] else "latent"
-            yield f"{kind} site '{name}' lies outside plate '{plate}', so that all data share it: only a joint bound exists"
+            yield Objection(
+                f"{kind} site '{name}' lies outside plate '{plate}', so that all data share it",
+                remedy="only a joint bound exists",
+                code="PG114",
+                site=name,
+            )
             return
 
 
@@ -291,6 +375,6 @@ def _has_closed_form(guide: Any, model: Any) -> bool:
         return False  # Pyro's formula leaves out the Delta's own log density
     try:
         torch.distributions.kl_divergence(guide["fn"], model["fn"])
-    except NotImplementedError:
+    except (NotImplementedError, RuntimeError, ValueError):  # without a formula, or of two sizes
         return False
     return True

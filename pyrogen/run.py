@@ -9,7 +9,9 @@ a latent (an encoder, the data) is computed once for all particles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from .traces import is_summed_out
 if TYPE_CHECKING:
     from .pair import Pair
 
-__all__ = ["Site", "Sites", "run_guide", "run_model"]
+__all__ = ["Site", "Sites", "draw_particles", "forget_plates", "run_guide", "run_model"]
 
 
 @dataclass(slots=True)
@@ -81,8 +83,9 @@ def run_guide(
     *,
     particles: int | None = None,
     nesting: int = 1,
-    given: Mapping[str, Tensor] | None = None,
+    given: Mapping[str, Tensor | Callable[[Any], Tensor]] | None = None,
     indices: Mapping[str, Tensor] | None = None,
+    until: Callable[[Any], bool] | None = None,
 ) -> Sites:
     """Run the guide; its latents are drawn, or taken from `given`. Call inside ``pair.scope()``.
 
@@ -92,12 +95,19 @@ def run_guide(
         kwargs: keyword part of the batch.
         particles: size of the particle dimension, or None for a run without one.
         nesting: number of plate dimensions that the pair uses.
-        given: values of latents, by name.
+        given: values of latents, by name, or what makes a value of its site's distribution.
         indices: subsample indices, by plate, of an earlier run that this one repeats; drawn if not given.
+        until: asked with the message of every site before it is visited; where it says so, the run ends there.
     """
-    handler = _Recorder(pair.data_plate, particles, nesting, given or {}, indices or {}, draw=True)
-    with handler:
-        pair.guide(*args, **kwargs)
+    handler = _Recorder(pair.data_plate, particles, nesting, given or {}, indices or {}, until, draw=True)
+    try:
+        with handler:
+            pair.guide(*args, **kwargs)
+    except _FarEnough:
+        forget_plates(pair)
+    except Exception:
+        forget_plates(pair)
+        raise
     return handler.sites
 
 
@@ -105,12 +115,13 @@ def run_model(
     pair: Pair,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    latents: Mapping[str, Tensor],
+    latents: Mapping[str, Tensor | Callable[[Any], Tensor]],
     *,
     indices: Mapping[str, Tensor] | None = None,
     particles: int | None = None,
     nesting: int = 1,
     draw: bool = False,
+    until: Callable[[Any], bool] | None = None,
 ) -> Sites:
     """Run the model on given latents and subsample indices. Call inside ``pair.scope()``.
 
@@ -118,19 +129,51 @@ def run_model(
         pair: the pair.
         args: positional part of the batch.
         kwargs: keyword part of the batch.
-        latents: values of latents, by name.
+        latents: values of latents, by name, or what makes a value of its site's distribution.
         indices: subsample indices that the guide drew, by plate.
         particles: size of the particle dimension, or None for a run without one.
         nesting: number of plate dimensions that the pair uses.
         draw: draw latents that are not given from the prior, instead of refusing them.
+        until: as in `run_guide`.
 
     Raises:
         PairError: a latent is not among the given ones, and `draw` is false.
     """
-    handler = _Recorder(pair.data_plate, particles, nesting, latents, indices or {}, draw=draw)
-    with handler:
+    handler = _Recorder(pair.data_plate, particles, nesting, latents, indices or {}, until, draw=draw)
+    with suppress(_FarEnough), handler:
         pair.model(*args, **kwargs)
     return handler.sites
+
+
+def draw_particles(fn: Any, particles: int | None, nesting: int) -> Tensor:
+    """Draw from a site's distribution, once for each particle where it has no particle dimension yet.
+
+    Args:
+        fn: of batch shape (plates...) or (particles, plates...).
+        particles: size of the particle dimension, or None for a draw without one.
+        nesting: number of plate dimensions that the pair uses.
+    """
+    if particles is None:
+        return fn()  # type: ignore[no-any-return]
+    batch_shape = fn.batch_shape
+    if len(batch_shape) <= nesting:
+        ones = (1,) * (nesting - len(batch_shape))
+        return fn(torch.Size((particles, *ones)))  # type: ignore[no-any-return]
+    if batch_shape[0] != particles:
+        fn = fn.expand(torch.Size((particles, *batch_shape[1:])))
+    return fn()  # type: ignore[no-any-return]
+
+
+def forget_plates(pair: Pair) -> None:
+    """Drop the plates that an `EasyGuide` keeps when its run breaks off: the next run may have data of another length."""
+    easyguide = sys.modules.get("pyro.contrib.easyguide")  # where it is not imported, there are none
+    for module in pair.modules() if easyguide is not None else ():
+        if isinstance(module, easyguide.EasyGuide):  # type: ignore[union-attr]
+            module.plates.clear()
+
+
+class _FarEnough(Exception):
+    """Ends a run that has been asked to end early."""
 
 
 class _Recorder(Messenger):
@@ -141,17 +184,20 @@ class _Recorder(Messenger):
         plate: str,
         particles: int | None,
         nesting: int,
-        given: Mapping[str, Tensor],
+        given: Mapping[str, Tensor | Callable[[Any], Tensor]],
         indices: Mapping[str, Tensor],
+        until: Callable[[Any], bool] | None,
         *,
         draw: bool,
     ) -> None:
         super().__init__()
         self.plate, self.particles, self.nesting = plate, particles, nesting
-        self.given, self.indices, self.draw = given, indices, draw
+        self.given, self.indices, self.until, self.draw = given, indices, until, draw
         self.sites = Sites()
 
     def _process_message(self, msg: Any) -> None:
+        if self.until is not None and msg["type"] == "sample" and not _is_subsample(msg) and self.until(msg):
+            raise _FarEnough
         if msg["type"] != "sample" or msg["is_observed"] or msg["done"] or msg["value"] is not None:
             return
         name = msg["name"]
@@ -162,10 +208,14 @@ class _Recorder(Messenger):
         if value is None:
             if not self.draw and not is_summed_out(msg):
                 raise PairError(
-                    f"site '{name}' of the model is neither observed nor sampled by the guide: "
-                    f"give the guide a pyro.sample('{name}', ...) statement, or observe it"
+                    f"site '{name}' of the model is neither observed nor sampled by the guide",
+                    remedy=f"give the guide a pyro.sample('{name}', ...) statement, or observe it",
+                    code="PG101",
+                    site=name,
                 )
-            value = self._sample(msg["fn"])
+            value = draw_particles(msg["fn"], self.particles, self.nesting)
+        elif not isinstance(value, Tensor):
+            value = value(msg["fn"])
         msg["value"] = value
         msg["done"] = True
 
@@ -195,17 +245,6 @@ class _Recorder(Messenger):
             msg["mask"],
             dim,
         )
-
-    def _sample(self, fn: Any) -> Tensor:
-        if self.particles is None:
-            return fn()  # type: ignore[no-any-return]
-        batch_shape = fn.batch_shape
-        if len(batch_shape) <= self.nesting:
-            ones = (1,) * (self.nesting - len(batch_shape))
-            return fn(torch.Size((self.particles, *ones)))  # type: ignore[no-any-return]
-        if batch_shape[0] != self.particles:
-            fn = fn.expand(torch.Size((self.particles, *batch_shape[1:])))
-        return fn()  # type: ignore[no-any-return]
 
 
 def _is_subsample(msg: Any) -> bool:

@@ -9,13 +9,41 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from .errors import NotPerDatum
+from .errors import NotPerDatum, joined
 
 if TYPE_CHECKING:
     pass
 
 
-__all__ = ["Structure", "evaluation_mode"]
+__all__ = ["Objection", "Structure", "evaluation_mode"]
+
+
+class Objection(str):
+    """Why some uses cannot bear a pair, as one sentence; with the code of the rule of `pyrogen.checks` that it breaks.
+
+    Example:
+        >>> objection = Objection("plate 'data' is too long", remedy="cut it", code="PG108")
+        >>> objection, objection.code
+        ("plate 'data' is too long: cut it", 'PG108')
+    """
+
+    seen: str
+    remedy: str | None
+    code: str
+    site: str | None
+
+    def __new__(cls, seen: str, *, remedy: str | None = None, code: str, site: str | None = None) -> Objection:
+        """Join what was seen and what to do."""
+        made = super().__new__(cls, joined(seen, remedy))
+        made.seen, made.remedy, made.code, made.site = seen, remedy, code, site
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _objection, (self.seen, self.remedy, self.code, self.site)
+
+
+def _objection(seen: str, remedy: str | None, code: str, site: str | None) -> Objection:
+    return Objection(seen, remedy=remedy, code=code, site=site)
 
 
 @dataclass(frozen=True)
@@ -34,9 +62,9 @@ class Structure:
     """Latents whose KL divergence from guide to prior has a closed form that may be used."""
     nesting: int
     """Number of plate dimensions."""
-    objections: tuple[str, ...]
+    objections: tuple[Objection, ...]
     """Why the log weight is not one of each datum alone; empty where it is."""
-    joint_objections: tuple[str, ...]
+    joint_objections: tuple[Objection, ...]
     """Why not even the log weight of all data together is that of the model's joint density; empty where it is."""
     subsampled: bool
     """Whether the data plate draws a subsample of the batch."""
@@ -54,7 +82,10 @@ class Structure:
             NotPerDatum: with the site that prevents it.
         """
         if self.objections:
-            raise NotPerDatum(f"{use} needs a log weight for each datum: " + "; ".join(self.objections))
+            first = self.objections[0]
+            raise NotPerDatum(
+                f"{use} needs a log weight for each datum: " + "; ".join(self.objections), code=first.code, site=first.site
+            )
 
     def require_joint(self, use: str) -> None:
         """Refuse a pair whose log weight is that of a tempered density.
@@ -63,7 +94,12 @@ class Structure:
             NotPerDatum: with the site that prevents it.
         """
         if self.joint_objections:
-            raise NotPerDatum(f"{use} needs an untempered log weight: " + "; ".join(self.joint_objections))
+            first = self.joint_objections[0]
+            raise NotPerDatum(
+                f"{use} needs an untempered log weight: " + "; ".join(self.joint_objections),
+                code=first.code,
+                site=first.site,
+            )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .pair import Pair
 
 
-__all__ = ["data_dim", "frames", "innermost", "is_subsample", "is_summed_out", "samples"]
+__all__ = ["data_dim", "frames", "innermost", "is_sizeless", "is_subsample", "is_summed_out", "samples"]
 
 
 def samples(trace: Any) -> list[tuple[str, Any]]:
@@ -32,6 +32,11 @@ def frames(trace: Any) -> list[Any]:
 def data_dim(pair: Pair, site: Any) -> int | None:
     """Dimension of the data plate at a site, or None where the site lies outside it."""
     return next((frame.dim for frame in site["cond_indep_stack"] if frame.name == pair.data_plate), None)
+
+
+def is_sizeless(pair: Pair, *traces: Any) -> bool:
+    """Whether the data plate was entered without a size (``pyro.plate("data")``), so that it has that of what it holds."""
+    return any(frame.name == pair.data_plate and frame.size == -1 for trace in traces for frame in frames(trace))
 
 
 def innermost(fn: Any) -> Any:

@@ -15,7 +15,22 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from pyrogen import Pair
 from pyrogen.data import load
-from pyrogen.inference import ELBO, IWAE, ImportanceSampling, Renyi, compare, fit
+from pyrogen.inference import (
+    ELBO,
+    HMC,
+    IWAE,
+    AnnealedImportance,
+    Exact,
+    ImportanceSampling,
+    LatentDensity,
+    Renyi,
+    TemperedSMC,
+    compare,
+    fit,
+)
+from pyrogen.inference.annealing.ais import anneal
+from pyrogen.inference.annealing.mover import Mover
+from pyrogen.inference.annealing.pilot import plan
 from pyrogen.inference.weights import weigh
 from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 
@@ -96,6 +111,35 @@ def test_a_bound_with_fake_cuda_tensors(name, objective):
     assert loss.device == torch.device("cuda:0")
 
 
+def annealed(pair, x):
+    """Log weights of two chains, from the pilot run to the last temperature."""
+    density, transition = LatentDensity(pair, x), HMC(2)
+    with pyro.validation_enabled(False):
+        chosen = plan(Mover(density), x, transition, "adaptive", 3)
+        mover = Mover(density)
+        return anneal(mover, x, mover.start(density.draw(x, 2), x), chosen, transition).log_weight
+
+
+@pytest.mark.parametrize("name", ["vae", "conv vae", "linear"])
+def test_annealing_on_the_meta_device(name):
+    pair, x = probed(name)
+    log_weight = annealed(pair.to("meta"), x.to("meta"))
+    assert log_weight.device.type == "meta"
+    assert log_weight.shape == (2, 4)
+
+
+@pytest.mark.parametrize("initial", ["prior", "guide"])
+@pytest.mark.parametrize("name", ["vae", "conv vae", "linear"])
+def test_a_density_with_fake_cuda_tensors(name, initial):
+    pair, x = probed(name)
+    density = LatentDensity(pair, x, initial=initial)  # looks at shapes, with the generators of a real device
+    with FakeTensorMode(), torch.no_grad(), pyro.validation_enabled(False):
+        fake_cuda(pair)
+        batch = torch.empty(x.shape, device="cuda")
+        base, slope = density.terms(density.draw(batch, 3), batch)
+    assert base.device == slope.device == torch.device("cuda:0")
+
+
 class Careless(Pair):
     """Right on the CPU, wrong anywhere else: `how` says in which way."""
 
@@ -132,6 +176,18 @@ def test_fake_cuda_finds_what_would_fail_on_a_gpu(how, error):
         else:
             with pytest.raises(error):
                 weigh(pair, batch, structure, 3)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_annealing_on_a_real_device():
+    torch.manual_seed(0)
+    pair, x = LinearGaussianVAE((9,), latent=3).double(), torch.randn(50, 9, dtype=torch.float64)
+    table = compare(pair, x, [AnnealedImportance(50), TemperedSMC(32), Exact()], device="cuda")
+    for estimate in table.estimates[:2]:
+        error = estimate.standard_error.square().sum().sqrt() / 50
+        bias = estimate.standard_error.square().mean()
+        assert -5 * error - bias < (estimate.log_prob - table["Exact"].log_prob).mean() < 5 * error
 
 
 @pytest.mark.cuda

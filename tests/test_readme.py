@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = ["compiled.md", "monte-carlo.md"]
 SMALLER = {"epochs=20": "epochs=1, progress=False", "IWAE(50)": "IWAE(5)", "5000": "100"}
 
 
@@ -27,7 +28,10 @@ def test_the_pair_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert {"checkpoint.pt", "comparison.json", "comparison.nc"} <= {f.name for f in (tmp_path / "runs/mine").iterdir()}
 
 
-@pytest.mark.parametrize("code", [*blocks(README)[1:], *blocks((ROOT / "docs" / "compiled.md").read_text())])
+PAGES_BLOCKS = [code for page in PAGES for code in blocks((ROOT / "docs" / page).read_text())]
+
+
+@pytest.mark.parametrize("code", [*blocks(README)[1:], *PAGES_BLOCKS])
 def test_the_other_blocks_run(code):
     exec(compile(code, "a page", "exec"), {"__name__": "page"})
 

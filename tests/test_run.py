@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pyrogen.errors import PairError
 from pyrogen.inference.weights import reduce_site
 from pyrogen.pair import Pair
-from pyrogen.run import run_guide, run_model
+from pyrogen.run import draw_particles, run_guide, run_model
 
 ROWS, PARTICLES = 6, 4
 X = torch.randn(ROWS, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -243,3 +243,54 @@ def test_a_run_never_waits_for_the_device(model, guide, nesting, particles):
     with pyro.validation_enabled(False), _NoCopyToTheHost():
         both(pair, nesting, particles)
         pair.structure(X)
+
+
+def test_a_run_ends_where_it_is_told_to_and_leaves_no_handler_behind():
+    pair = Pair.of(deep, deep_guide)
+    asked = []
+
+    def until(message):
+        asked.append(message["name"])
+        return message["name"] == "low"
+
+    with pair.scope():
+        whole = run_guide(pair, (X,), {}, nesting=1)
+        model = run_model(pair, (X,), {}, whole.latents(), nesting=1, until=until)
+        guide = run_guide(pair, (X,), {}, nesting=1, until=until)
+    assert list(model.visited) == ["mu", "scale", "top"]
+    assert list(guide.visited) == ["scale"]
+    assert asked == ["mu", "scale", "top", "low", "scale", "low"]
+    assert not pyro.poutine.runtime._PYRO_STACK
+
+
+def test_a_run_ends_inside_a_markov_loop():
+    def model(x):
+        z = x.new_zeros(3)
+        with pyro.plate("data", len(x)):
+            for t in pyro.markov(range(5)):
+                z = pyro.sample(f"z_{t}", normal(z))
+        pyro.sample("x", normal(z), obs=x)
+
+    pair = Pair.of(model)
+    with pair.scope():
+        for last in (3, 1):
+            found = run_model(pair, (X,), {}, {}, draw=True, until=lambda msg, last=last: msg["name"] == f"z_{last}")
+            assert list(found.visited) == [f"z_{t}" for t in range(last)]
+            assert not pyro.poutine.runtime._PYRO_STACK
+
+
+def test_given_latents_may_be_made_of_their_distributions():
+    pair = Pair.of(local, local_guide)
+    with pair.scope():
+        guide = run_guide(pair, (X,), {}, given={"z": lambda fn: fn.mean + 1})
+    assert torch.equal(guide.visited["z"].value, X + 1)
+
+
+def test_particles_are_drawn_once_each():
+    for fn in (normal(X[:, :1], events=0), normal(X[:, 0], events=0), normal(X)):
+        nesting = 2 if fn is not None and len(fn.batch_shape) == 2 else 1
+        assert draw_particles(fn, None, nesting).shape == fn.shape()
+        assert draw_particles(fn, PARTICLES, nesting).shape == (PARTICLES, *fn.shape())
+    ready = normal(X.expand(PARTICLES, ROWS, 3))
+    assert draw_particles(ready, PARTICLES, 1).shape == (PARTICLES, ROWS, 3)
+    assert draw_particles(normal(X.unsqueeze(0)), PARTICLES, 1).shape == (PARTICLES, ROWS, 3)

@@ -131,7 +131,13 @@ class CompiledFunction:
         self._kinds: tuple[Any, ...] | None = None
         self._parts = list(pair.modules())
 
-    def __call__(self, inputs: Sequence[Tensor], carried: Sequence[Tensor] = ()) -> tuple[Sequence[str], Sequence[Tensor]]:
+    def __call__(
+        self,
+        inputs: Sequence[Tensor],
+        carried: Sequence[Tensor] = (),
+        *,
+        before_recording: Callable[[], object] | None = None,
+    ) -> tuple[Sequence[str], Sequence[Tensor]]:
         """The names and values of the outputs.
 
         Buffers of the pair are updated, and random numbers drawn, as the pair itself would.
@@ -139,6 +145,7 @@ class CompiledFunction:
         Args:
             inputs: the tensors, of the dtypes and device of the first call's.
             carried: further inputs, whose shapes and dtypes never change and which the function may write to.
+            before_recording: called before a further graph is recorded: what reads values cannot be done while it is.
         """
         kinds = tuple((tensor.dtype, tensor.device) for tensor in inputs)
         if self._kinds is None:
@@ -155,6 +162,8 @@ class CompiledFunction:
         entry = self._entries.get(key)
         try:
             if entry is None:
+                if before_recording is not None:
+                    before_recording()
                 entry = self._new(key, inputs)
             elif entry.calls == entry.compile_at and entry.executable.backend == "graph":
                 self._compile(entry, inputs)

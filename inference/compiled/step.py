@@ -70,7 +70,8 @@ class Engine:
             if len(self._kinds) > _KINDS:
                 self._drop_oldest_kind()
         layout, function = self._kinds[kind]
-        names, values = function(layout.pack(batch, self.objective.state, beta))
+        inputs = layout.pack(batch, self.objective.state, beta)
+        names, values = function(inputs, before_recording=partial(self.pair.structure, batch))
         if names == self._plain:
             return values[0], list(values[1:])
         named = dict(zip(names, values, strict=True))

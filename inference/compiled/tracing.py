@@ -124,7 +124,7 @@ class Graph:
         (end,) = (node for node in module.graph.nodes if node.op == "output")
         kept = [i for i, name in enumerate(self.outputs) if not name.startswith(prefix)]
         end.args = ([end.args[0][i] for i in kept],)
-        module.graph.eliminate_dead_code()
+        module.graph.eliminate_dead_code(_has_effects)
         module.recompile()
         return Graph(module, tuple(self.outputs[i] for i in kept), self.constants, self.inputs)
 
@@ -162,9 +162,17 @@ def record(program: PureProgram, inputs: Sequence[Tensor]) -> Graph:
     places = [node for node in module.graph.nodes if node.op == "placeholder"]
     for node, name in zip(places, [*names, *(f"input {i}" for i in range(len(inputs)))], strict=True):
         node.meta["name"] = name
-    module.graph.eliminate_dead_code()
+    module.graph.eliminate_dead_code(_has_effects)
     module.recompile()
     return Graph(module, tuple(outputs), constants, len(inputs))
+
+
+def _has_effects(node: fx.Node) -> bool:
+    """Whether an operation does more than give its result; batch normalization does, and its schema does not say so."""
+    return bool(node.is_impure()) or node.target in _BATCH_NORMS
+
+
+_BATCH_NORMS = (torch.ops.aten.native_batch_norm.default, torch.ops.aten.cudnn_batch_norm.default)
 
 
 def _lift_constants(module: fx.GraphModule, position: int) -> list[Tensor]:

@@ -100,7 +100,7 @@ class WholeSteps:
                 del self._functions[next(iter(self._functions))]
         layout, function = self._functions[kind]
         leading = [*layout.pack(batch, objective.state, betas), self._as_tensor(settings or [self.settings()] * self.steps)]
-        names, values = function(leading, self._own_moments())
+        names, values = function(leading, self._own_moments(), before_recording=partial(self._look, batch))
         if names == (LOSS,):
             return values[0]
         named = dict(zip(names, values, strict=True))
@@ -124,6 +124,10 @@ class WholeSteps:
         for layout, function in self._functions.values():
             function.forget()
             self.engine.restore_state(layout)
+
+    def _look(self, batch: Batch) -> None:
+        """Have the pair's structure on a batch of one step known."""
+        self.engine.pair.structure(batch if self.steps == 1 else index(batch, slice(length(batch) // self.steps)))
 
     def _prepare(self, batch: Batch, betas: Tensor | None) -> tuple[Layout, CompiledFunction]:
         size = length(batch) // self.steps

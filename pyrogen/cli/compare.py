@@ -1,7 +1,8 @@
 """Estimate log p(x) of a run's held-out data in several ways, side by side; save the table and render the report.
 
-An estimator is written as elbo, iwae:PARTICLES, is:PARTICLES, renyi:ALPHA:PARTICLES, exact, or as a class
-(file.py:MyEstimator); further arguments follow as :NAME=VALUE, as in is:5000:draws=200.
+An estimator is written as elbo, iwae:PARTICLES, is:PARTICLES, renyi:ALPHA:PARTICLES, ais:TEMPERATURES, smc:PARTICLES,
+nuts:DRAWS, enumeration, particle-filter:PARTICLES, cubo, eubo, exact, or as a class (file.py:MyEstimator); further arguments
+follow as :NAME=VALUE, as in is:5000:draws=200 or ais:100:initial=guide.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from pyrogen import __version__
 from pyrogen.errors import ConfigurationError, PairError, PyrogenError
 
-from . import compare, data, fit, models, report, sample
+from . import check, compare, data, examine, fit, models, report, sample
 from .construct import one_line, split_tokens
 from .names import suggestion, unknown
 
@@ -34,13 +34,15 @@ class Command(Protocol):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the command's arguments to its parser."""
 
-    def run(self, options: Namespace) -> None:
-        """Do what was asked, and print what came of it."""
+    def run(self, options: Namespace) -> int | None:
+        """Do what was asked, print what came of it, and return the exit status if it is not 0."""
 
 
 COMMANDS: dict[str, Command] = {
+    "check": check,
     "fit": fit,
     "compare": compare,
+    "examine": examine,
     "sample": sample,
     "report": report,
     "data": data,
@@ -59,8 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; those of the process if not given.
 
     Returns:
-        The exit status: 0; 2 after an error, 130 after Ctrl-C, 141 where the output's reader is gone. An error is one line
-        on the standard error, unless ``--traceback`` is given or ``PYROGEN_TRACEBACK=1`` is set in the environment.
+        The exit status: 0; 1 where `check` has found an error in a pair; 2 after an error, 130 after Ctrl-C, 141 where the
+        output's reader is gone. An error is one line on the standard error, unless ``--traceback`` is given or
+        ``PYROGEN_TRACEBACK=1`` is set in the environment.
 
     Raises:
         SystemExit: after ``--help`` and ``--version``.
@@ -71,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _working_folder_importable():
             name, options = _parse(words or ["--help"])
-            COMMANDS[name].run(options)
+            status = COMMANDS[name].run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # An error of the user's own model or guide, which the library has met on the way.
         where = " (--traceback shows where)" if isinstance(error, PairError) and error.__cause__ and not verbose else ""
         return _failed(f"error: {one_line(error)}{where}", verbose=verbose, status=2)
-    return 0
+    return status or 0
 
 
 def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
@@ -90,8 +93,9 @@ def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
     if words[0] not in COMMANDS and words[0] not in _OPTIONS:
         raise unknown("command", words[0], COMMANDS)
     words, tokens = split_tokens(words, _PAIR_OPTIONS)
-    if tokens and words[0] != "fit":
-        raise ConfigurationError(f"{_PAIR_OPTIONS}{tokens[0].partition('=')[0]}: only pyrogen fit takes a pair's arguments")
+    if tokens and words[0] not in ("check", "fit"):
+        option = f"{_PAIR_OPTIONS}{tokens[0].partition('=')[0]}"
+        raise ConfigurationError(f"{option}: only pyrogen fit takes a pair's arguments, and pyrogen check")
     program, parsers = _parsers()
     try:
         options = program.parse_args([_hyphenated(word) for word in words])

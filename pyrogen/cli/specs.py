@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_estimators", "make_objective", "make_optimizer", "make_scheduler"]
 
-_ALIASES = {"is": "importance-sampling"}
+_ALIASES = {"is": "importance-sampling", "ais": "annealed-importance", "smc": "tempered-smc"}
 
 
 def make_objective(spec: str, gradient: str | None = None) -> Objective:

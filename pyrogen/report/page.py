@@ -95,6 +95,7 @@ def _fill(name: str, run: Run, drawn: Mapping[str, Picture]) -> str:
         pictures=inlined,
         training=_training(run.history),
         config=run.config,
+        looks=run.looks,
     )
 
 

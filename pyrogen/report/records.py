@@ -40,6 +40,7 @@ _MEASURES = (
     "median_ess",
     "worst_ess",
     "evaluations",
+    "gradients",
     "seconds",
 )
 

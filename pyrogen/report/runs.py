@@ -1,7 +1,8 @@
 """What a run has left in its directory, read as far as it is there and refused by name where it is damaged.
 
-A run directory may hold `comparison.json`, `usage.json`, `history.csv`, `pictures.npz` and `config.yaml`. The report reads
-them here and nowhere else.
+A run directory may hold `comparison.json`, `usage.json`, `history.csv`, `pictures.npz` and `config.yaml`, and what a closer
+look has left: `sandwich.json`, `gaps.json`, `posteriors.json` and `calibration.json`. The report reads them here and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pyrogen.errors import ConfigurationError, DataError
 from .records import Array, load_record
 from .wording import plain
 
-__all__ = ["PICTURES", "Run", "load_config", "load_history", "load_pictures", "load_usage"]
+__all__ = ["LOOKS", "PICTURES", "Run", "load_config", "load_history", "load_look", "load_pictures", "load_usage"]
 
 PICTURES = (
     "inputs",
@@ -37,6 +38,9 @@ PICTURES = (
     "receptive_at",
 )
 
+LOOKS = ("sandwich", "gaps", "posteriors", "calibration")
+"""Closer looks at a run, by the names of their files."""
+
 _HISTORY = ("step", "epoch", "seconds", "loss", "validation", "beta", "steps_per_second")
 
 
@@ -50,6 +54,7 @@ class Run:
         arrays: the pictures' data, see `load_pictures`.
         config: the configuration's text.
         usage: how much the latents say, see `load_usage`.
+        looks: records of closer looks, by their names in `LOOKS`.
     """
 
     record: dict[str, Any] | None
@@ -57,6 +62,7 @@ class Run:
     arrays: dict[str, Array]
     config: str
     usage: list[dict[str, Any]] = field(default_factory=list)
+    looks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, directory: Path) -> Run:
@@ -78,7 +84,31 @@ class Run:
             arrays=load_pictures(directory) if (directory / "pictures.npz").exists() else {},
             config=load_config(directory) if (directory / "config.yaml").exists() else "",
             usage=load_usage(directory) if (directory / "usage.json").exists() else [],
+            looks={name: load_look(directory, name) for name in LOOKS if (directory / f"{name}.json").exists()},
         )
+
+
+def load_look(directory: str | Path, name: str) -> dict[str, Any]:
+    """Reads what a closer look has left, such as `sandwich.json`.
+
+    Args:
+        directory: the run's directory.
+        name: one of `LOOKS`.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: if the file is missing, is not JSON, or is of another version.
+    """
+    path = Path(directory) / f"{name}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read ({error}): look again, or delete it") from error
+    if not isinstance(found, dict) or found.get("version") != 1:
+        raise DataError(f"{path} is no record of version 1: look again, or delete it")
+    return found
 
 
 def load_history(directory: str | Path) -> dict[str, Array]:

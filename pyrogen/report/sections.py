@@ -7,19 +7,22 @@ one without pictures has none on samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import plots
+from .calibration import format_calibration
+from .gaps import format_gaps
 from .generation import generation
+from .posteriors import format_posteriors
 from .records import Array, column
 from .runs import Run
 from .style import png
 from .units import latents_in_words
-from .wording import KHAT_LIMIT, failings, measured, plain
+from .wording import KHAT_LIMIT, count, duration, failings, measured, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +33,11 @@ PICTURE_NAMES = (
     "overview",
     "bounds",
     "khat",
+    "cost",
+    "sandwich",
+    "gaps",
+    "posteriors",
+    "calibration",
     "latents",
     "training",
     "reconstructions",
@@ -76,6 +84,11 @@ def pictures(run: Run) -> dict[str, Picture]:
             drawn["bounds"] = plots.bounds(record), _bounds_in_words(record)
         if any(len(column(estimate.get("khat"))) for estimate in estimates):
             drawn["khat"] = plots.khat(record), _khat_in_words(record)
+        if sum(row["nats"] is not None and math.isfinite(row["nats"]) for row in record["rows"]) > 1:
+            drawn["cost"] = plots.cost(record), _cost_in_words(record)
+    for name, (draw, say) in _LOOKS.items():
+        if name in run.looks:
+            drawn[name] = draw(run.looks[name]), say(run.looks[name])
     if run.usage:
         drawn["latents"] = plots.latents(run.usage), latents_in_words(run.usage)
     if run.history is not None and len(run.history["step"]):
@@ -134,6 +147,32 @@ def _khat_in_words(record: Mapping[str, Any]) -> str:
             unknown = int(np.isnan(values).sum())
             said.append(words + (f", {unknown} not computable" if unknown else ""))
     return f"k-hat of every datum, sorted. {'; '.join(said)}."
+
+
+def _cost_in_words(record: Mapping[str, Any]) -> str:
+    said = [
+        f"{plain(row['name'])} took {count(row.get('evaluations'))} evaluations"
+        f"{' with gradients' if row.get('gradients') else ''} and {duration(row.get('seconds'))} seconds"
+        for row in record["rows"]
+    ]
+    return f"Nats per datum against cost. {'; '.join(said)}."
+
+
+def _sandwich_in_words(record: Mapping[str, Any]) -> str:
+    said = [
+        f"with {found['temperatures']:,} temperatures the mean lies between {found['interval'][0]:.2f} and "
+        f"{found['interval'][1]:.2f}"
+        for found in record["brackets"]
+    ]
+    return f"Bounds on log p(x) of simulated data from either side, in nats per datum: {'; '.join(said)}."
+
+
+_LOOKS: dict[str, tuple[Callable[[Mapping[str, Any]], Figure], Callable[[Mapping[str, Any]], str]]] = {
+    "sandwich": (plots.bracket, _sandwich_in_words),
+    "gaps": (plots.gap_picture, format_gaps),
+    "posteriors": (plots.agreement_picture, format_posteriors),
+    "calibration": (plots.calibration_picture, format_calibration),
+}
 
 
 def _training_in_words(history: Mapping[str, Array]) -> str:

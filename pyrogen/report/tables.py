@@ -102,6 +102,8 @@ def print_table(record: Mapping[str, Any], console: Console | None = None) -> No
     console.print()
     console.print(full if natural <= console.width else table(record, compact=True))
     console.print()
+    if any(row.get("gradients") for row in record["rows"]):
+        console.print(Text("∇: evaluations with the gradient of each", style="dim"))
     for row in record["rows"]:
         for reason in failings(row):
             console.print(Text(f"! {plain(row['name'])}: {reason}", style="yellow"))

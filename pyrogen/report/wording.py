@@ -167,7 +167,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
 
     Returns:
         By column: name, kind, nats, spread, bits, khat, share, ess, evaluations and seconds; a number that is
-        not to be trusted ends in an exclamation mark.
+        not to be trusted ends in an exclamation mark, evaluations that come with their gradient in a nabla.
     """
     mark = " !" if failings(row) else ""
     khat, share = row.get("worst_khat"), row.get("share_khat_above")
@@ -180,7 +180,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
         "khat": _number(khat, 2) + (" !" if khat is not None and not khat <= KHAT_LIMIT else ""),
         "share": _NOTHING if share is None or math.isnan(share) else _percent(share),
         "ess": f"{count(row.get('median_ess'))} / {_worst(row.get('worst_ess'))}".replace("– / –", _NOTHING),
-        "evaluations": count(row.get("evaluations")),
+        "evaluations": count(row.get("evaluations")) + (" ∇" if row.get("gradients") else ""),
         "seconds": duration(row.get("seconds")),
     }
 

@@ -26,7 +26,7 @@ def test_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert "IS(20)" in capsys.readouterr().out
     assert Path("demo/report.html").is_file()
     drawn = {path.stem for path in Path("demo/pictures").iterdir()}
-    assert drawn == {"bounds", "khat", "overview", "reconstructions", "samples", "training", "traversal"}
+    assert drawn == {"bounds", "cost", "khat", "overview", "reconstructions", "samples", "training", "traversal"}
     before = Comparison.load("demo")["ELBO"]
     # The command line takes over: the same pair on the same data.
     assert main(["compare", "demo", "--estimators", "elbo"]) == 0
@@ -74,8 +74,8 @@ def test_pixelvae(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 
 def test_coverage_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run(monkeypatch, "../benchmarks/coverage.py", "--problems", "6", "--particles", "100")
-    assert "| ELBO " in capsys.readouterr().out
+    run(monkeypatch, "../benchmarks/coverage.py", "--models", "4", "--particles", "100", "--temperatures", "8")
+    assert "| ELBO, good " in capsys.readouterr().out
 
 
 def test_transformer_sampling_benchmark() -> None:

@@ -131,7 +131,7 @@ def test_arviz_without_draws(oracle, tmp_path):
     assert Comparison.load(tmp_path).record() == found.record()
 
 
-@pytest.mark.parametrize("kind", ["overview", "bounds", "khat"])
+@pytest.mark.parametrize("kind", ["overview", "bounds", "khat", "cost"])
 def test_pictures(table, kind):
     assert table.plot(kind).axes
 
@@ -154,7 +154,7 @@ def test_gap_of_a_single_datum_is_its_monte_carlo_error():
     )
     assert table.gap("a") == pytest.approx((1.0, 0.5))
     assert table.record()["rows"][0]["spread"] is None
-    assert "a lies 1.00 ± 0.50 nats below the importance-sampled evidence." in table.sentences()
+    assert "a lies 1.00 ± 0.50 nats below the evidence that b estimates." in table.sentences()
 
 
 def test_reference_is_the_best_there_is():
@@ -162,11 +162,13 @@ def test_reference_is_the_best_there_is():
         return Estimate(name, kind, torch.tensor([value]), torch.tensor([0.1]), 1, 1.0, particles)
 
     low, high = estimate("low", "lower", -5.0), estimate("high", "lower", -4.0)
-    few, many = estimate("few", "consistent", -3.0, 10), estimate("many", "consistent", -3.5, 100)
-    exact = estimate("exact", "exact", -3.2)
-    assert Comparison([low, high], {}).reference is high
-    assert Comparison([low, few, many, high], {}).reference is many
-    assert Comparison([low, few, exact], {}).reference is exact
+    far, near = estimate("far", "consistent", -3.5, 100), estimate("near", "consistent", -3.0, 10)
+    exact, above = estimate("exact", "exact", -3.2), estimate("above", "upper", -1.0)
+    broken = estimate("broken", "consistent", float("nan"))
+    assert Comparison([low, high, above], {}).reference is high
+    assert Comparison([low, near, far, high], {}).reference is near
+    assert Comparison([broken, low, far], {}).reference is far
+    assert Comparison([low, near, exact], {}).reference is exact
 
 
 @pytest.mark.parametrize(

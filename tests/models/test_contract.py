@@ -25,6 +25,8 @@ from pyrogen.models import (
     DiscretizedLogisticLikelihood,
     GaussianLikelihood,
     GlobalGaussian,
+    HiddenMarkov,
+    LinearGaussianSSM,
     LinearGaussianVAE,
     MADEModel,
     Part,
@@ -118,6 +120,8 @@ CASES = {
     "convolutional pixelvae": Case(
         lambda: PixelVAE((1, 3, 3), 2, (), 2, features=4, layers=2, architecture="conv", channels=(3,), activation="elu"), 9
     ),
+    "linear gaussian state space": Case(lambda: LinearGaussianSSM((4, 3), latent=2), 12, "real"),
+    "hidden markov": Case(lambda: HiddenMarkov((4, 2), states=3), 8),
     "global gaussian": Case(lambda: GlobalGaussian((2,), noise=0.7), 2, "real", is_global=True),
     "global and local gaussian": Case(lambda: GlobalGaussian((2,), local_scale=0.6), 2, "real", is_global=True),
 }
@@ -187,7 +191,7 @@ def test_it_runs_with_validation(name):
         for trace in (guide, model):
             trace.compute_log_prob()
             assert all(node["log_prob"].isfinite().all() for node in trace.nodes.values() if "log_prob" in node)
-    assert model.nodes["x"]["is_observed"]
+    assert any(name.startswith("x") for name in model.observation_nodes)
     assert {*guide.stochastic_nodes, "data"} == {*model.stochastic_nodes, "data"}
 
 

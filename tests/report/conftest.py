@@ -4,6 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
+
+from pyrogen.inference import calibration, gaps, posterior, sandwich
+from pyrogen.models import LinearGaussianVAE
 
 PARTICLES = [1, 2, 5, 10]
 
@@ -93,7 +97,7 @@ def row():
 
 
 @pytest.fixture
-def run_directory(tmp_path, record):
+def run_directory(tmp_path, record, looks):
     directory = tmp_path / "run"
     directory.mkdir()
     (directory / "comparison.json").write_text(json.dumps(record), encoding="utf-8")
@@ -108,4 +112,19 @@ def run_directory(tmp_path, record):
     np.savez(directory / "pictures.npz", **arrays)
     usage = [{"site": "z", "rates": [2.5, 0.0], "error": 0.1, "variances": [0.8, 0.001]}]
     (directory / "usage.json").write_text(json.dumps(usage), encoding="utf-8")
+    for path in looks.glob("*.json"):
+        (directory / path.name).write_bytes(path.read_bytes())
+    return directory
+
+
+@pytest.fixture(scope="session")
+def looks(tmp_path_factory):
+    """A directory with what closer looks at a small pair have left."""
+    directory = tmp_path_factory.mktemp("looks")
+    torch.manual_seed(0)
+    pair, x = LinearGaussianVAE((3,), latent=1), torch.randn(5, 3)
+    sandwich(pair, x, 5, temperatures=(2, 4), chains=2, device="cpu").save(directory)
+    gaps(pair, x, refine_steps=2, draws=10).save(directory)
+    posterior(pair, x, ["guide", "exact"], draws=20, permutations=9).save(directory)
+    calibration(pair, x, simulations=50, draws=9).save(directory)
     return directory

@@ -14,6 +14,7 @@ import pytest
 import pyrogen
 from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.report import render
+from pyrogen.report.runs import LOOKS
 from pyrogen.report.sections import PICTURE_NAMES
 
 DRAWN = ("reconstructions", "samples", "completions", "generation", "receptive", "traversal")
@@ -60,6 +61,11 @@ def test_the_page_says_everything(run_directory, record):
         "evidence",
         "bounds",
         "weights",
+        "cost",
+        "sandwich",
+        "gaps",
+        "posteriors",
+        "calibration",
         "latents",
         "training",
         "reconstructions",
@@ -115,9 +121,10 @@ def test_the_pictures_are_those_of_the_page(run_directory):
 @pytest.mark.parametrize(
     ("absent", "missing"),
     [
-        (["comparison.json"], {"evidence", "bounds", "weights"}),
+        (["comparison.json"], {"evidence", "bounds", "weights", "cost"}),
         (["history.csv"], {"training"}),
         (["usage.json"], {"latents"}),
+        *(([f"{name}.json"], {name}) for name in LOOKS),
         (["pictures.npz"], set(DRAWN)),
         (["config.yaml"], {"configuration"}),
         (
@@ -141,6 +148,8 @@ def test_empty_files_leave_their_sections_out(run_directory, record):
     (run_directory / "comparison.json").write_text(json.dumps(record))
     (run_directory / "history.csv").write_text("step,loss\n")
     (run_directory / "usage.json").write_text("[]")
+    for name in LOOKS:
+        (run_directory / f"{name}.json").unlink()
     np.savez(run_directory / "pictures.npz", inputs=np.zeros((0, 1, 8, 8)), samples=np.zeros((0, 2)))
     page = read(run_directory)
     assert page.ids == ["evidence", "configuration"]
@@ -169,7 +178,7 @@ def test_hostile_strings_are_shown_and_not_obeyed(tmp_path, record):
     text = render(directory).read_text(encoding="utf-8")
     page = Page(text)
     assert "script" not in page.tags
-    assert len(page.images) == 3
+    assert len(page.images) == 4
     assert not any("example.org" in link for link in page.links)
     assert page.text.count("<script>alert(1)</script>") >= 10
     assert "{{ 7 * 7 }}" in page.text

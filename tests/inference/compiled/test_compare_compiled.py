@@ -155,7 +155,7 @@ class Cheats(Pair):
         ]()
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
-            pyro.sample("x", dist.Normal(z.unsqueeze(-1), factor**2 + 0.1).to_event(1), obs=x)
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1).expand(*z.shape, 3), factor**2 + 0.1).to_event(1), obs=x)
 
     def guide(self, x):
         with pyro.plate("data", len(x)):

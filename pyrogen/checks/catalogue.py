@@ -1,0 +1,95 @@
+"""The page docs/checks.md, made of the rules: ``python -m pyrogen.checks.catalogue > docs/checks.md``."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+
+from .examples import PRELUDE
+from .rule import Rule
+from .rules import RULES
+
+__all__ = ["catalogue"]
+
+_HEAD = """\
+# What `check` looks for
+
+```python
+from pyrogen import check
+
+report = check(pair, batch)  # the pair is left as it was
+print(report)
+report.ok, report.codes(), report.to_json()
+```
+
+```sh
+pyrogen check my_file.py:MyVAE --data digits
+pyrogen check vae --data digits --binarize dynamic --ignore PG6 --json
+pyrogen check runs/mnist
+```
+
+The exit status is 1 if there is an error. A run directory is checked with its fitted parameters, and the quality of its
+guide (PG7) is looked at, too. `fit` and `compare` run the rules marked *first* before they begin: an error stops them as a
+`PairError` with its `code`, a warning is a `PairWarning`.
+
+An **error** makes results wrong or the run die, a **warning** often does, a **note** is worth knowing. Each finding names
+the line of your own code. To silence one, write a comment on that line, or on the `def` or `class` line of the program:
+
+```python
+pyro.sample("z", dist.Normal(loc, scale).to_event(1))  # pyrogen: ignore[PG204]
+```
+
+without brackets it silences all. `select` and `ignore` take codes or their beginnings.
+
+This page is generated from the rules (`python -m pyrogen.checks.catalogue > docs/checks.md`), and the tests run its
+examples, each after these imports:
+
+"""
+
+_GROUPS = {
+    "structure": "Structure: do the sites and plates of model, guide and batch fit",
+    "support": "Support: do the values lie where the distributions have density",
+    "vectorisation": "Vectorisation: do many data and many particles stay apart",
+    "numbers": "Numbers: are log densities and gradients finite and of one precision",
+    "randomness": "Randomness: do draws come from sites alone",
+    "devices": "Devices: would the pair run on a GPU, and without waiting",
+    "quality": "Quality of the guide, after training",
+}
+
+
+def catalogue() -> str:
+    """The page, as Markdown."""
+    parts = [_HEAD + f"```python\n{PRELUDE}```\n", _contents()]
+    group = None
+    for rule in RULES:
+        if rule.group != group:
+            group = rule.group
+            parts.append(f"## {_GROUPS[group]}\n")
+        parts.append(_entry(rule))
+    return "\n".join(parts)
+
+
+def _contents() -> str:
+    rows = ["| code | | what is wrong |", "|---|---|---|"]
+    for rule in RULES:
+        severity = f"{rule.severity}, first" if rule.cheap else rule.severity
+        rows.append(f"| [{rule.code}](#{rule.code.lower()}) | {severity} | {rule.title} |")
+    return "\n".join(rows) + "\n"
+
+
+def _entry(rule: Rule) -> str:
+    title = rule.title[0].upper() + rule.title[1:]
+    return (
+        f'<a id="{rule.code.lower()}"></a>\n\n### {rule.code}: {title}\n\n*{rule.severity}.* {rule.why}\n\n'
+        f"**Remedy.** {rule.remedy.rstrip('.')}.\n\n```diff\n{_difference(rule)}```\n"
+    )
+
+
+def _difference(rule: Rule) -> str:
+    """The bad pair, with what mends it as a difference."""
+    lines = difflib.ndiff(rule.bad.splitlines(keepends=True), rule.mended.splitlines(keepends=True))
+    return "".join(f"{line.rstrip()}\n" for line in lines if not line.startswith("?"))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(catalogue())

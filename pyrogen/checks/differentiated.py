@@ -1,0 +1,186 @@
+"""Runs of a pair with their gradient, on its batch and on batches of extreme values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrogen.batch import Batch, arguments, map_tensors
+from pyrogen.run import Site, Sites
+from pyrogen.traces import innermost, samples
+
+from .once import once
+from .preservation import preserved_generators
+
+if TYPE_CHECKING:
+    from .subject import Subject
+
+__all__ = ["ENLARGED", "Differentiated", "at_extremes", "at_first", "scale_of", "trained_by_baselines", "without_slope"]
+
+_LARGE = 1000.0
+ENLARGED = "the batch times a thousand"
+"""What `Differentiated.batch` says of large data."""
+_MOVES = 16
+
+
+@dataclass(frozen=True)
+class Differentiated:
+    """A run and the gradient of its log weight."""
+
+    batch: str
+    """What the batch holds, for messages."""
+    guide: Sites
+    model: Sites
+    gradients: dict[str, Tensor | None]
+    """By the names of the parameters that are trained; None for one that the log weight does not depend on."""
+
+    def sites(self) -> Iterator[tuple[str, Site]]:
+        """The sites of guide and model, each with ``"guide"`` or ``"model"``."""
+        yield from (("guide", site) for site in self.guide.visited.values())
+        yield from (("model", site) for site in self.model.visited.values())
+
+    def not_finite(self) -> tuple[str, Site, Tensor] | None:
+        """The first site whose log density is not finite: program, site, log density."""
+        for role, site in self.sites():
+            log_prob = site.log_prob().detach()
+            if not bool(torch.isfinite(log_prob).all()):
+                return role, site, log_prob
+        return None
+
+    def gradients_not_finite(self) -> list[str]:
+        """The parameters whose gradient is not finite."""
+        return [name for name, g in self.gradients.items() if g is not None and not bool(torch.isfinite(g).all())]
+
+
+@once
+def at_first(subject: Subject) -> Differentiated:
+    """The pair as it is, on its batch."""
+    return _differentiate(subject, subject.batch, "the batch")
+
+
+@once
+def without_slope(subject: Subject) -> list[str]:
+    """The parameters whose gradient is zero, however all parameters are moved at random, though the log weight changes.
+
+    A parameter behind an initial zero or a unit that is off has a gradient elsewhere; a masked weight changes nothing.
+    """
+    parameters = {name: parameter for name, parameter in subject.pair.named_parameters() if parameter.requires_grad}
+    before = [parameter.detach().clone() for parameter in parameters.values()]
+    names = _zeros(at_first(subject))
+    try:
+        for _ in range(_MOVES if names else 0):
+            with torch.no_grad():
+                for parameter, value in zip(parameters.values(), before, strict=True):
+                    parameter.copy_(value + torch.randn_like(value))
+            still = _zeros(_differentiate(subject, subject.batch, "the batch"))
+            names = [name for name in names if name in still]
+            if not names:
+                break
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(parameters.values(), before, strict=True):
+                parameter.copy_(value)
+    return [name for name in names if _matters(subject, parameters[name])]
+
+
+@once
+def at_extremes(subject: Subject) -> list[Differentiated]:
+    """The pair on zeros, ones and values a thousand times as large, as far as the likelihoods' supports allow them.
+
+    Only what is observed is changed, and not what a batch holds besides.
+    """
+    known = [site.value for site in at_first(subject).model.visited.values() if site.observed]
+    args, kwargs = arguments(subject.batch)
+    floats = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t.is_floating_point()]
+    data = [t for t in floats if any(_as_large(t, value) for value in known)]
+    if len(data) > 1:
+        data = [t for t in data if any(_as_large(t, value) and torch.equal(t.flatten(), value.flatten()) for value in known)]
+    if not data:
+        return []
+    changes: dict[str, Callable[[Tensor], Tensor]] = {"zeros": torch.zeros_like, "ones": torch.ones_like}
+    if any(bool((t < 0).any() | (t > 1).any()) for t in data):  # not pixels and the like, which are never large
+        changes[ENLARGED] = lambda tensor: tensor * _LARGE
+    found = []
+    for name, change in changes.items():
+
+        def changed(tensor: Tensor, change: Callable[[Tensor], Tensor] = change) -> Tensor:
+            return change(tensor) if any(tensor is values for values in data) else tensor
+
+        batch = map_tensors(subject.batch, changed)
+        try:
+            run = _differentiate(subject, batch, name)
+        except Exception:  # a program may refuse data that are not of its kind
+            continue
+        if all(_supported(site) for site in run.model.visited.values() if site.observed):
+            found.append(run)
+    return found
+
+
+def trained_by_baselines(subject: Subject) -> set[str]:
+    """Names of the parameters that the guide's baselines depend on, which Pyro's score-function objectives train."""
+    parameters = dict(subject.pair.named_parameters())
+    found: set[str] = set()
+    with subject.running(gradients=True):
+        guide, _ = subject.trace()
+        for _, site in samples(guide):
+            baseline: dict[str, Any] = site["infer"].get("baseline", {})
+            network, value = baseline.get("nn_baseline"), baseline.get("baseline_value")
+            own = {id(parameter) for parameter in network.parameters()} if isinstance(network, nn.Module) else set()
+            found |= {name for name, parameter in parameters.items() if id(parameter) in own}
+            if isinstance(value, Tensor) and value.requires_grad:
+                gradients = torch.autograd.grad(value.sum(), list(parameters.values()), allow_unused=True, retain_graph=True)
+                found |= {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+    return found
+
+
+def scale_of(site: Site) -> Tensor | None:
+    """The scale of a site's distribution, with its gradient, or None if it has none."""
+    scale = getattr(innermost(site.fn), "scale", None)
+    return scale if isinstance(scale, Tensor) else None
+
+
+def _differentiate(subject: Subject, batch: Batch, name: str) -> Differentiated:
+    parameters = {n: p for n, p in subject.pair.named_parameters() if p.requires_grad}
+    with subject.running(gradients=True):
+        guide, model = subject.run(batch=batch)
+        log_weight = subject.log_weight(guide, model)
+        gradients: Any = [None] * len(parameters)
+        if parameters and log_weight.requires_grad:
+            gradients = torch.autograd.grad(log_weight, list(parameters.values()), allow_unused=True, retain_graph=True)
+    return Differentiated(name, guide, model, dict(zip(parameters, gradients, strict=True)))
+
+
+def _zeros(run: Differentiated) -> list[str]:
+    return [name for name, gradient in run.gradients.items() if gradient is not None and not bool(gradient.any())]
+
+
+def _matters(subject: Subject, parameter: Tensor) -> bool:
+    """Whether the log weight changes with a parameter, whatever its gradient."""
+    before = parameter.detach().clone()
+    weights = []
+    try:
+        for change in (torch.zeros_like(before), torch.randn_like(before)):
+            with torch.no_grad():
+                parameter.copy_(before + change)
+            with subject.running(), preserved_generators(seed=0):
+                weights.append(subject.log_weight(*subject.run()))
+    finally:
+        with torch.no_grad():
+            parameter.copy_(before)
+    return not torch.equal(*weights)
+
+
+def _as_large(tensor: Tensor, value: Tensor) -> bool:
+    """Whether a site may observe all of a tensor, perhaps in another shape or binarized, and not a part of it."""
+    return tensor.numel() == value.numel() and tensor.shape[:1] == value.shape[:1]
+
+
+def _supported(site: Site) -> bool:
+    try:
+        return bool(innermost(site.fn).support.check(site.value).all())
+    except (AttributeError, NotImplementedError):  # a distribution that does not know its support
+        return False

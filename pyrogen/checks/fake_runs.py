@@ -1,0 +1,106 @@
+"""Runs of a pair without numbers: on torch's ``meta`` device, and with fake tensors on ``cuda:0``, judged by torch.
+
+The pair's parameters and buffers are swapped for others during the run (`torch.func.functional_call`), so that it is
+neither copied nor changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pyrogen.batch import map_tensors
+from pyrogen.lines import line_of_error
+
+from .once import once
+from .rehearsal import adam_step, few_rows, without_validation
+from .swapped import state_of, swapped_run
+
+if TYPE_CHECKING:
+    from .subject import Subject
+
+__all__ = ["Verdict", "on_fake_cuda", "on_meta"]
+
+_MIXED = (
+    "on the same device",
+    "two different devices",
+    "FakeTensor Device Propagation",
+    "but expected device",
+    "not on the",
+)
+_READ = (
+    "_local_scalar_dense",
+    "Tensor.item() cannot be called",
+    "data-dependent",
+    "Cannot copy out of meta tensor",
+    "nonzero",
+)
+
+
+class Verdict:
+    """How a run without numbers ended.
+
+    Attributes:
+        error: what was raised, or None.
+        line: the line of the user's code on the way to it.
+        mixed: whether torch says that tensors lie on different devices.
+        read: whether the run needs the value of a tensor, which none has here, so that it cannot go on.
+    """
+
+    def __init__(self, error: Exception | None) -> None:
+        message = "" if error is None else f"{type(error).__name__}: {error}"
+        self.error = message.splitlines()[0] if message else None
+        self.line = None if error is None else line_of_error(error)
+        self.mixed = any(words in message for words in _MIXED)
+        self.read = any(words in message for words in _READ) or "DataDependentOutput" in message
+
+
+@once
+def on_meta(subject: Subject) -> Verdict:
+    """Run guide and model, the gradient and one step of Adam on the meta device."""
+
+    def work() -> None:
+        state: dict[str, Tensor] = {name: tensor.detach().to("meta") for name, tensor in state_of(subject.pair).items()}
+        parameters = []
+        for name, trained in subject.pair.named_parameters():
+            state[name].requires_grad_(trained.requires_grad)
+            parameters += [state[name]] if trained.requires_grad else []
+        batch = map_tensors(few_rows(subject), lambda tensor: tensor.to("meta"))
+        log_weight = swapped_run(subject, state, batch, gradients=True)
+        if log_weight.requires_grad and parameters:
+            adam_step(parameters, log_weight)
+
+    return _verdict(work)
+
+
+@once
+def on_fake_cuda(subject: Subject) -> Verdict:
+    """Run guide and model with fake tensors on ``cuda:0``.
+
+    Without a CUDA build of torch some calls (indexing among them) cannot be made on such tensors: an error that is neither
+    `Verdict.mixed` nor `Verdict.read` says nothing about the pair.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode  # slow to load
+
+    def work() -> None:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            state = {name: _on_cuda(tensor) for name, tensor in state_of(subject.pair).items()}
+            swapped_run(subject, state, map_tensors(rows, _on_cuda), gradients=False)
+
+    rows = few_rows(subject)
+    return _verdict(work)
+
+
+def _on_cuda(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda:0")
+
+
+def _verdict(work: Any) -> Verdict:
+    try:
+        with without_validation():
+            work()
+    except Exception as error:  # whatever the program or torch raises
+        return Verdict(error)
+    return Verdict(None)

@@ -1,0 +1,193 @@
+"""What the rules look at: a pair and a batch, with what one looks up about them often, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.distributions import Delta
+from pyro.poutine import Trace
+from torch import Tensor
+
+from pyrogen.batch import Batch, arguments, device_of, index, length
+from pyrogen.broadcasting import log_probs
+from pyrogen.errors import PairError
+from pyrogen.lines import LineRecorder, line_of_error
+from pyrogen.probe import frozen_stay_frozen
+from pyrogen.run import Sites, run_guide, run_model
+from pyrogen.structure import Structure, evaluation_mode
+from pyrogen.traces import innermost, samples
+
+if TYPE_CHECKING:
+    from pyrogen.pair import Pair
+
+__all__ = ["Subject"]
+
+
+class Subject:
+    """A pair and a batch under examination.
+
+    Attributes:
+        pair: the pair; run its programs inside `running`.
+        batch: the batch.
+        args: the batch as positional arguments of the programs.
+        kwargs: the batch as keyword arguments.
+        rows: number of data.
+        trained: whether the pair has been fitted.
+    """
+
+    def __init__(self, pair: Pair, batch: Batch, *, trained: bool = False) -> None:
+        self.pair, self.batch, self.trained = pair, batch, trained
+        self.args, self.kwargs = arguments(batch)
+        self.rows = length(batch)
+
+    @contextmanager
+    def running(self, *, training: bool = False, gradients: bool = False) -> Iterator[None]:
+        """Where rules run the pair's programs: its own parameters in Pyro's store, validation off.
+
+        Args:
+            training: run in training mode instead of evaluation mode.
+            gradients: record gradients.
+        """
+        mode = nullcontext() if training else evaluation_mode(self.pair)
+        before = [module for module in self.pair.modules() if not module.training] if training else []
+        with (
+            torch.set_grad_enabled(gradients),
+            pyro.validation_enabled(False),
+            mode,
+            frozen_stay_frozen(self.pair),
+            self.pair.scope(),
+        ):
+            try:
+                if training:
+                    self.pair.train()
+                yield
+            finally:
+                for module in before:
+                    module.training = False
+
+    @cached_property
+    def refusal(self) -> PairError | None:
+        """Why `Pair.structure` refuses the pair, or None."""
+        try:
+            self.pair.structure(self.batch)
+        except PairError as error:
+            return error
+        except Exception as error:  # whatever the pair makes Pyro or torch raise
+            line = line_of_error(error)
+            return PairError(f"the pair cannot be examined: {type(error).__name__}: {error}", code="PG100", line=line)
+        return None
+
+    @property
+    def structure(self) -> Structure:
+        """See `Pair.structure`; only where `refusal` is None."""
+        return self.pair.structure(self.batch)
+
+    @cached_property
+    def traces(self) -> tuple[Trace, Trace]:
+        """Traces of the guide, and of the model replayed against it, in evaluation mode, on the batch; each sample site
+        has its place in the user's code under ``"line"``.
+        """
+        with self.running(), _seeded(0, self.batch):
+            return self.trace()
+
+    def trace(self, batch: Batch | None = None) -> tuple[Trace, Trace]:
+        """New traces of guide and model, on the subject's batch or another; call inside `running`."""
+        args, kwargs = (self.args, self.kwargs) if batch is None else arguments(batch)
+        with poutine.trace() as guide, LineRecorder():
+            self.pair.guide(*args, **kwargs)
+        with poutine.trace() as model, poutine.replay(trace=guide.trace), LineRecorder():
+            self.pair.model(*args, **kwargs)
+        return guide.trace, model.trace
+
+    @property
+    def guide(self) -> dict[str, Any]:
+        """Sample sites of the guide, by name, as in a trace."""
+        return dict(samples(self.traces[0]))
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Sample sites of the model, by name, as in a trace."""
+        return dict(samples(self.traces[1]))
+
+    def line_of(self, site: str, *, guide: bool = False) -> str | None:
+        """Place of a site's statement in the user's code; in the model, or, if there is none or so asked, the guide."""
+        for sites in (self.guide, self.model) if guide else (self.model, self.guide):
+            if site in sites:
+                line: str | None = sites[site].get("line")
+                return line
+        return None
+
+    def run(self, *, particles: int | None = None, batch: Batch | None = None) -> tuple[Sites, Sites]:
+        """Sites of the guide and of the model for new draws (`pyrogen.run`); call inside `running`.
+
+        Args:
+            particles: size of a leftmost particle dimension, or None for a run without one.
+            batch: another batch than the subject's.
+        """
+        args, kwargs = (self.args, self.kwargs) if batch is None else arguments(batch)
+        nesting = self.structure.nesting
+        guide = run_guide(self.pair, args, kwargs, particles=particles, nesting=nesting)
+        latents, indices = guide.latents(), guide.indices
+        return guide, run_model(self.pair, args, kwargs, latents, indices=indices, particles=particles, nesting=nesting)
+
+    @cached_property
+    def draws(self) -> dict[str, Tensor]:
+        """Values of the latents that the guide has drawn in `traces`, without those that follow from others (Delta)."""
+        return {
+            name: site["value"]
+            for name, site in self.guide.items()
+            if not site["is_observed"] and not isinstance(innermost(site["fn"]), Delta)
+        }
+
+    def log_probs(
+        self, batch: Batch | None = None, latents: dict[str, Tensor] | None = None
+    ) -> dict[tuple[str, str], tuple[int | None, Tensor]]:
+        """Log densities of all sites, in nats, not masked, always under the same random numbers; call inside `running`.
+
+        Args:
+            batch: another batch than the subject's.
+            latents: values of latents; `draws` if not given.
+
+        Returns:
+            The dimension of the data plate, or None, and the log densities, by ``("guide" or "model", site)``.
+        """
+        with _seeded(1, self.batch):
+            chosen = self.batch if batch is None else batch
+            return log_probs(self.pair, chosen, self.structure.nesting, self.draws if latents is None else latents)
+
+    @cached_property
+    def replacement(self) -> tuple[int, Batch] | None:
+        """The number of a datum, and the batch with another of its data in that one's place; None where all are equal."""
+        tensors = [value for value in (*self.args, *self.kwargs.values()) if isinstance(value, Tensor)]
+        for datum in range(min(self.rows, 64)):
+            other = (datum + 1) % self.rows
+            if any(not torch.equal(tensor[datum], tensor[other]) for tensor in tensors):
+                rows = torch.arange(self.rows)
+                rows[datum] = other
+                return datum, index(self.batch, rows.to(tensors[0].device))
+        return None
+
+    def log_weight(self, guide: Sites, model: Sites) -> Tensor:
+        """Sum over all sites of the model's log densities less the guide's, in nats: a scalar with a gradient."""
+        terms = [site.log_prob().sum() for site in model.visited.values()]
+        terms += [-site.log_prob().sum() for site in guide.visited.values()]
+        return torch.stack(terms).sum()
+
+
+@contextmanager
+def _seeded(seed: int, batch: Batch) -> Iterator[None]:
+    """Seed the generators of the CPU and of the batch's device meanwhile."""
+    device = device_of(batch)
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        for place in cuda:
+            with torch.cuda.device(place):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -1,0 +1,176 @@
+"""Simulation-based calibration in words and as a picture: ranks of known latents among posterior draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyrogen.errors import DataError
+
+from .records import Array
+from .style import BLUE, GREY, VERMILION, canvas, caption, label, legend, styled
+from .wording import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["calibration_picture", "format_calibration"]
+
+_BARS = 20
+_LISTED = 30  # dimensions in the table; the worst come first
+_NAMED = 6  # lines of one picture that are told apart
+
+
+def format_calibration(record: Mapping[str, Any]) -> str:
+    """Writes a calibration as text.
+
+    Args:
+        record: what `pyrogen.inference.Calibration.record` returns.
+
+    Returns:
+        For each method, what is wrong with how many dimensions, and a table of these, the worst first.
+
+    Raises:
+        DataError: the record is damaged.
+    """
+    lines = []
+    for method in _methods(record):
+        rows = _rows(record, method)
+        wrong = [row for row in rows if row["verdict"]]
+        lines.append(
+            f"Calibration of {plain(method['name'])}: {len(method['ranks'])} simulated data, {method['draws']} draws of "
+            "each posterior"
+        )
+        levels = [f"{100 * cover['nominal']:.3g} %" for cover in rows[0]["coverage"]] if rows else []
+        lines.append(
+            f"  {'dimension':<14} {'location':>9} {'spread':>9} {'p (ECDF)':>9} {'p (sym.)':>9} {'p adjusted':>11}"
+            + "".join(f" {level:>8}" for level in levels)
+            + "  verdict"
+        )
+        for row in rows[:_LISTED]:
+            covers = "".join(f" {100 * cover['seen']:>6.1f} %" for cover in row["coverage"])
+            lines.append(
+                f"  {label(row['dimension']):<14} {row['location']:>9.2f} {row['spread']:>9.2f} {row['ecdf_p']:>9.4f}"
+                f" {row['symmetry_p']:>9.4f} {row['p_adjusted']:>11.2g}{covers}  {row['verdict'] or 'nothing found'}"
+            )
+        if len(rows) > _LISTED:
+            lines.append(f"  and {len(rows) - _LISTED} more dimensions, with larger p-values")
+        lines.append(
+            f"  {len(wrong)} of {len(rows)} dimensions are off, at a chance of {100 * record['significance']:.3g} % of "
+            "saying so of any where all are right."
+        )
+        lines += [f"! {plain(note)}" for note in method.get("notes", [])]
+    lines.append(
+        "Location and spread: of the ranks, in standard errors. Percentages: how often central intervals hold the truth."
+    )
+    lines.append("The data are the model's own: this is about the posteriors, and not about whether the model fits.")
+    return "\n".join(lines)
+
+
+@styled
+def calibration_picture(record: Mapping[str, Any]) -> Figure:
+    """Draws the ranks of each method.
+
+    Args:
+        record: what `pyrogen.inference.Calibration.record` returns.
+
+    Returns:
+        The figure, a row for each method: at the left the distribution function of the ranks of every dimension, less that
+        of uniform ranks, with bands that uniform ranks stay in everywhere; those that are off are coloured. At the right the
+        histogram of the worst dimension, with the numbers that a single bar of uniform ranks has 99 times in 100.
+
+    Raises:
+        DataError: the record is damaged.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    methods = _methods(record)
+    figure = canvas(9.5, 3.1 * len(methods) + 0.3)
+    panels = figure.subplots(len(methods), 2, squeeze=False, gridspec_kw={"width_ratios": [3, 2]})
+    coloured = False
+    for (left, right), method in zip(panels, methods, strict=True):
+        ranks, rows = np.asarray(method["ranks"], np.int64), _rows(record, method)
+        share, lower, upper = (np.asarray(method["bands"][key], float) for key in ("share", "lower", "upper"))
+        outcome = np.asarray(method["bands"]["outcome"], np.int64)
+        left.fill_between(share, lower - share, upper - share, color=GREY, alpha=0.25, lw=0)
+        left.axhline(0, color=GREY, lw=0.8)
+        for place, row in reversed(list(enumerate(rows))):
+            column = ranks[:, record["dimensions"].index(row["dimension"])]
+            seen = np.searchsorted(np.sort(column), outcome, "right") / len(column)
+            named = bool(row["verdict"]) and place < _NAMED
+            coloured |= bool(row["verdict"])
+            color = VERMILION if row["verdict"] else BLUE
+            left.plot(share, seen - share, color=color, lw=1.4 if named else 0.8, alpha=0.9 if named else 0.45)
+        left.set_xlim(0, 1)
+        left.set_xlabel("rank, as a share of the draws")
+        left.set_ylabel("share of ranks up to there,\nless that of uniform ranks")
+        caption(left, f"{label(method['name'])}: {_verdicts(rows)}")
+        _histogram(right, ranks, method["draws"], rows[0], record["dimensions"])
+    chance = 100 * record["significance"]
+    handles: list[Any] = [
+        Patch(color=GREY, alpha=0.25, label=f"a dimension that is right leaves the band {chance:.3g} times in 100"),
+        Line2D([], [], color=BLUE, label="a dimension with nothing found"),
+    ]
+    if coloured:
+        handles.append(Line2D([], [], color=VERMILION, label="a dimension that is off"))
+    legend(figure, handles, columns=2)
+    return figure
+
+
+def _histogram(axes: Axes, ranks: Array | Any, draws: int, row: Mapping[str, Any], dimensions: list[str]) -> None:
+    """Numbers of ranks in bars of as equal width as there can be."""
+    column = ranks[:, dimensions.index(row["dimension"])]
+    edges = np.linspace(0, draws + 1, min(_BARS, draws + 1) + 1).round()
+    counts, _ = np.histogram(column, edges)
+    widths = np.diff(edges)
+    chance = widths / (draws + 1)
+    low, high = (np.array([_binomial(level, len(column), share) for share in chance]) for level in (0.005, 0.995))
+    # Bars may differ in width by one: heights are numbers per rank.
+    axes.bar(edges[:-1], counts / widths, widths, align="edge", color=VERMILION if row["verdict"] else BLUE, alpha=0.7)
+    axes.stairs(high / widths, edges, baseline=low / widths, fill=True, color=GREY, alpha=0.35, lw=0)
+    axes.axhline(len(column) / (draws + 1), color=GREY, lw=1)
+    axes.set_xlim(0, draws + 1)
+    axes.set_xlabel("rank of the truth among the draws")
+    axes.set_ylabel("data per rank")
+    caption(axes, f"{label(row['dimension'])}: {row['verdict'] or 'nothing found'}")
+
+
+def _binomial(level: float, trials: int, share: float) -> int:
+    """The least count that so many trials stay at or below with at least this probability."""
+    total, below = 0.0, 0
+    for below in range(trials + 1):
+        ways = math.lgamma(trials + 1) - math.lgamma(below + 1) - math.lgamma(trials - below + 1)
+        total += math.exp(ways + below * math.log(share) + (trials - below) * math.log1p(-share))
+        if total >= level:
+            break
+    return below
+
+
+def _verdicts(rows: list[Mapping[str, Any]]) -> str:
+    wrong = sum(bool(row["verdict"]) for row in rows)
+    return f"{wrong} of {len(rows)} dimensions off" if wrong else "nothing found"
+
+
+def _methods(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    methods = record.get("methods")
+    whole = isinstance(methods, list) and all(key in record for key in ("rows", "dimensions", "significance"))
+    if not whole or not methods or any(key not in m for m in methods for key in ("name", "draws", "ranks", "bands")):
+        raise DataError("the record of the calibration is damaged: save it again")
+    return list(methods)
+
+
+def _rows(record: Mapping[str, Any], method: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows of a method, the worst first."""
+
+    def severity(row: Mapping[str, Any]) -> tuple[float, float]:
+        return row["p_adjusted"], -max(abs(row["location"]), abs(row["spread"]))
+
+    rows = [row for row in record["rows"] if row["method"] == method["name"]]
+    if not rows or not all(math.isfinite(row["p_adjusted"]) for row in rows):
+        raise DataError("the record of the calibration is damaged: save it again")
+    return sorted(rows, key=severity)

@@ -1,0 +1,187 @@
+"""The gap between log p(x) and the ELBO, split in two: in words, and as a picture of every datum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyrogen.errors import DataError
+
+from .records import Array, column
+from .style import BLUE, GREY, VERMILION, canvas, caption, label, legend, styled
+from .wording import duration, measured, plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["format_gaps", "gap_picture", "gap_rows"]
+
+_MEANING = {
+    "amortization": "amortization gap: what a better encoder would gain",
+    "approximation": "approximation gap: what only a richer family would gain",
+}
+
+
+def gap_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parts of the gap on average over the data.
+
+    Args:
+        record: what `pyrogen.inference.Gaps.record` returns.
+
+    Returns:
+        One row each for the ELBO, the amortization gap, the refined ELBO, the approximation gap and the evidence: `name`,
+        `nats`, `error` (Monte Carlo) and `spread` (standard error over the data, of the differences alone), in nats.
+
+    Raises:
+        DataError: the record lacks a column.
+
+    Example:
+        >>> names = ("elbo", "refined", "evidence", "amortization", "approximation")
+        >>> record = {n: [v, v] for n, v in zip(names, (-3.0, -2.5, -2.0, 0.5, 0.5))}
+        >>> record |= {f"{n}_error": [0.1, 0.1] for n in names}
+        >>> [(row["name"], row["nats"]) for row in gap_rows(record)][:2]
+        [('ELBO', -3.0), ('amortization gap', 0.5)]
+    """
+    words = {
+        "elbo": "ELBO",
+        "amortization": "amortization gap",
+        "refined": "refined ELBO",
+        "approximation": "approximation gap",
+        "evidence": "evidence",
+    }
+    rows = []
+    for key, name in words.items():
+        values, errors = _columns(record, key)
+        known = np.isfinite(values)
+        count = int(known.sum())
+        rows.append(
+            {
+                "name": name,
+                "nats": float(values[known].mean()) if count else None,
+                "error": float(np.sqrt(np.square(errors[known]).sum()) / count) if count else None,
+                "spread": float(values[known].std(ddof=1) / math.sqrt(count)) if count > 1 else None,
+                "missing": int(len(values) - count),
+            }
+        )
+    return rows
+
+
+def format_gaps(record: Mapping[str, Any]) -> str:
+    """Writes both gaps as text, with their errors and what must be known of them.
+
+    Args:
+        record: what `pyrogen.inference.Gaps.record` returns.
+
+    Returns:
+        A table of means over the data, and sentences.
+
+    Raises:
+        DataError: the record lacks a column.
+    """
+    rows = gap_rows(record)
+    total = len(_columns(record, "elbo")[0])
+    lines = [f"The gap between log p(x) and the ELBO, mean over {total} data, nats per datum ± Monte Carlo error"]
+    for row in rows:
+        spread = "" if row["spread"] is None or "gap" not in row["name"] else f"   (± {row['spread']:.2g} over data)"
+        lines.append(f"  {row['name']:<18} {measured(row['nats'], row['error']):>20}{spread}")
+    by = {row["name"]: row["nats"] for row in rows}
+    first, second = by["amortization gap"], by["approximation gap"]
+    if first is not None and second is not None and min(first, second) >= 0 and first + second > 0:
+        share = 100 * first / (first + second)
+        lines.append(f"The encoder accounts for {share:.0f} % of the gap, the guide's family for the rest.")
+    lines.append(
+        f"Evidence: {plain(record.get('evidence_name', '?'))} ({record.get('evidence_kind', '?')}); refinement of "
+        f"{record.get('steps', '?')} steps, {duration(record.get('seconds'))} s."
+    )
+    missing = max(row["missing"] for row in rows)
+    if missing:
+        lines.append(f"! {missing} data have no finite gap, and are left out of the means")
+    lines += [f"! {plain(note)}" for note in record.get("notes", [])]
+    return "\n".join(lines)
+
+
+@styled
+def gap_picture(record: Mapping[str, Any]) -> Figure:
+    """Draws the two gaps of each datum, one on top of the other, sorted by their sum, and their distributions.
+
+    Args:
+        record: what `pyrogen.inference.Gaps.record` returns.
+
+    Returns:
+        The figure: at the left the gaps of each datum, at the right one against the other, with bars of one Monte
+        Carlo standard error.
+
+    Raises:
+        DataError: there is no datum with finite gaps, or the record lacks a column.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    first, first_error = _columns(record, "amortization")
+    second, second_error = _columns(record, "approximation")
+    known = np.isfinite(first) & np.isfinite(second)
+    if not known.any():
+        raise DataError("no datum has both gaps finite: there is nothing to draw")
+    first, first_error, second, second_error = (v[known] for v in (first, first_error, second, second_error))
+    order = np.argsort(first + second)
+    place = np.arange(len(order))
+
+    figure = canvas(9.5, 3.9)
+    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [3, 2]})
+    left.fill_between(place, 0, second[order], step="mid", color=BLUE, alpha=0.75, lw=0)
+    left.fill_between(place, second[order], (first + second)[order], step="mid", color=VERMILION, alpha=0.75, lw=0)
+    if len(order) == 1:  # a band of one datum has no width
+        left.bar([0], second, color=BLUE, alpha=0.75)
+        left.bar([0], first, bottom=second, color=VERMILION, alpha=0.75)
+    left.axhline(0, color=GREY, lw=0.8)
+    left.set_xlabel("data, sorted by their gap")
+    left.set_ylabel("log p(x) − ELBO, nats")
+    caption(left, "The gap of each datum, in two parts")
+
+    many = len(order) > 300
+    right.errorbar(
+        first,
+        second,
+        xerr=None if many else first_error,
+        yerr=None if many else second_error,
+        ls="",
+        marker="o",
+        ms=3,
+        alpha=0.6,
+        color=GREY,
+        elinewidth=0.7,
+        capsize=0,
+    )
+    ends = [min(0.0, float(first.min()), float(second.min())), float(max(first.max(), second.max())) * 1.05]
+    right.plot(ends, ends, color=GREY, lw=0.8, ls=":")
+    right.plot(first.mean(), second.mean(), "D", color="#222222", ms=7)
+    right.grid(visible=True, axis="both")
+    right.set_xlabel("amortization gap, nats")
+    right.set_ylabel("approximation gap, nats")
+    caption(right, "One against the other")
+    handles: list[Any] = [
+        Patch(color=VERMILION, alpha=0.75, label=f"{_MEANING['amortization']} ({_mean(first, first_error)})"),
+        Patch(color=BLUE, alpha=0.75, label=f"{_MEANING['approximation']} ({_mean(second, second_error)})"),
+        Line2D([], [], ls="", marker="D", color="#222222", label="mean"),
+        Line2D([], [], ls=":", color=GREY, label="equal gaps"),
+    ]
+    legend(figure, handles, columns=1)
+    kind = record.get("evidence_kind", "?")
+    figure.text(
+        0.995, 0.01, f"evidence: {label(record.get('evidence_name', '?'))} ({kind})", ha="right", color=GREY, size=8.5
+    )
+    return figure
+
+
+def _columns(record: Mapping[str, Any], key: str) -> tuple[Array, Array]:
+    for name in (key, f"{key}_error"):
+        if name not in record:
+            raise DataError(f"the record of the gaps has no '{name}': save the gaps again")
+    return column(record[key], key), column(record[f"{key}_error"], f"{key}_error")
+
+
+def _mean(values: Array, errors: Array) -> str:
+    return measured(float(values.mean()), float(np.sqrt(np.square(errors).sum()) / len(values))).replace("-", "−")
