@@ -19,7 +19,9 @@ from torch import Tensor
 
 from pyrogen.errors import ConfigurationError
 
-__all__ = ["Chains", "Health", "Sampler", "effective_draws", "health", "load_arviz", "run_chains"]
+from .arviz_form import load_arviz
+
+__all__ = ["Chains", "Health", "Sampler", "effective_draws", "health", "run_chains"]
 
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
@@ -217,14 +219,6 @@ def _arviz(name: str, values: Any, **options: Any) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it divides by the variance of what may be constant
         return float(diagnostic(values, **options))
-
-
-def load_arviz() -> Any:
-    """ArviZ, imported late and without the announcement of its next version that it makes once a day."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        import arviz
-    return arviz
 
 
 @contextmanager

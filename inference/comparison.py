@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.pair import Pair
 from pyrogen.report import format_table, load_record
 
+from .arviz_form import as_chains, as_draws, load_arviz
 from .compiled import Compile, require_compile
 from .estimate import KHAT_LIMIT, Curve, Draws, Estimate, Estimator, Kind
 from .fit import device_named
@@ -130,7 +130,7 @@ class Comparison:
         """
         rank = {"exact": 3, "consistent": 2, "lower": 1}
         first = max(
-            self.estimates, key=lambda e: (rank.get(e.kind, 0), bool(e.log_prob.isfinite().all()), e.log_prob.mean())
+            self.estimates, key=lambda e: (not bool(e.log_prob.isnan().any()), rank.get(e.kind, 0), e.log_prob.mean())
         )
         if first.kind != "consistent":
             return first
@@ -213,7 +213,7 @@ class Comparison:
         """
         import xarray
 
-        arviz = _arviz()
+        arviz = load_arviz()
         drawn = next((estimate.draws for estimate in self.estimates if estimate.draws is not None), None)
         names = [estimate.name for estimate in self.estimates]
         rows = len(self.estimates[0].log_prob)
@@ -235,8 +235,8 @@ class Comparison:
             found = arviz.InferenceData()
         else:
             found = arviz.from_dict(
-                posterior={name: _chains(value) for name, value in drawn.latents.items()},
-                log_likelihood={"x": _chains(drawn.log_likelihood)},
+                posterior={name: as_chains(value) for name, value in drawn.latents.items()},
+                log_likelihood={"x": as_chains(drawn.log_likelihood)},
                 dims={**{name: ["data"] for name in drawn.latents}, "x": ["data"]},
             )
         found.add_groups({"estimates": estimates}, warn_on_custom_groups=False)
@@ -333,41 +333,23 @@ def _plain(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def _arviz() -> Any:
-    """ArviZ, without the announcement of its next version that it makes once a day."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        import arviz
-    return arviz
-
-
 def _column(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
-
-
-def _chains(value: Tensor) -> Any:
-    """Independent draws (draws, data, ...) as four chains where they divide, for the diagnostics that want several."""
-    chains = 4 if value.shape[0] % 4 == 0 and value.shape[0] >= 16 else 1
-    return value.cpu().reshape(chains, -1, *value.shape[1:]).numpy()  # (chain, draw, data, event...)
 
 
 def _saved_draws(path: Path) -> Draws | None:
     if not path.exists():
         return None
     try:
-        found = _arviz().from_netcdf(str(path))
+        found = load_arviz().from_netcdf(str(path))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged ({error}): compare again, or delete it to go without draws") from error
     if "posterior" not in found.groups():
         return None
 
-    def joined(values: Any) -> Tensor:
-        tensor = torch.from_numpy(values.to_numpy().copy())  # (chain, draw, data, event...)
-        return tensor.flatten(0, 1)  # (draws, data, event...)
-
     return Draws(
-        latents={str(name): joined(values) for name, values in found.posterior.items()},
-        log_likelihood=joined(found.log_likelihood["x"]),
+        latents={str(name): as_draws(values) for name, values in found.posterior.items()},
+        log_likelihood=as_draws(found.log_likelihood["x"]),
     )
 
 

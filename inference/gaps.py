@@ -73,8 +73,8 @@ def gaps(
         pair: the pair, on the data's device; it is run in evaluation mode and left as it was.
         data: a `pyrogen.data.Split`, or a batch.
         evidence: estimators of log p(x), or a comparison on the same data; `Exact` where the pair knows its evidence and
-            ``ImportanceSampling(5000)`` where it does not, if not given. The best of them is taken: an exact one, else
-            the one that is largest on average, upper bounds left out.
+            ``ImportanceSampling(5000)`` where it does not, if not given. The one nearest to log p(x) is taken, see
+            `Comparison.reference`, upper bounds left out.
         refine_steps: steps of the refinement.
         particles: draws for each datum in a step.
         draws: fresh draws for each datum with which both ELBOs are evaluated.
@@ -228,19 +228,14 @@ def _estimates(
 
 
 def _best(estimates: list[Estimate]) -> Estimate:
-    """An exact estimate, else the largest on average of those that are not, in expectation, too large."""
+    """The estimate nearest to log p(x), of those that are not, in expectation, too large."""
     usable = [estimate for estimate in estimates if estimate.kind != "upper"]
     if not usable:
         raise ConfigurationError(
             "the gap needs an estimate of log p(x) that is no upper bound: give evidence=[ImportanceSampling(5000)], "
             f"not {[estimate.name for estimate in estimates]}"
         )
-
-    def rank(estimate: Estimate) -> tuple[bool, float]:
-        finite = estimate.log_prob[torch.isfinite(estimate.log_prob)]
-        return estimate.kind == "exact", float(finite.mean()) if len(finite) == len(estimate.log_prob) else -float("inf")
-
-    return max(usable, key=rank)
+    return Comparison(usable, {}).reference
 
 
 def _joined(refinement: Refinement, best: Estimate, described: Mapping[str, Any], steps: int) -> Gaps:

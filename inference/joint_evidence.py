@@ -21,8 +21,9 @@ from pyrogen.batch import Batch
 from pyrogen.errors import DataError, NotPerDatum
 from pyrogen.pair import Pair
 
+from .arviz_form import load_arviz
 from .bridge import bridge
-from .chains import Health, Sampler, health, load_arviz, run_chains
+from .chains import Health, Sampler, health, run_chains
 from .chunks import evaluation
 from .joint_density import JointDensity
 

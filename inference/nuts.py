@@ -145,6 +145,7 @@ class NUTS(Estimator):
             draws=Draws(log_likelihood=latents.pop(""), latents=latents),
             gradients=gradients,
             diagnostics=table,
+            flagged=_fails(table),
             notes=tuple(_notes(self.name, table, run.chains, strays)),
         )
 
@@ -179,6 +180,13 @@ def _latents(density: LatentDensity, values: Tensor, datum: Batch) -> dict[str, 
         latents, log_likelihood = density.constrained(part.unsqueeze(1), datum)
         parts.append({**latents, "": log_likelihood})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _fails(table: dict[str, Tensor]) -> Tensor:
+    """Whether a diagnostic fails, for each datum: (data,)."""
+    ess = torch.minimum(table["ess_bulk"], table["ess_tail"])  # (data,)
+    mixed = (table["rhat"] <= RHAT_LIMIT) & (ess >= ESS_LIMIT)
+    return ~mixed | (table["divergences"] > 0) | (table["lost"] > 0)
 
 
 def _notes(name: str, table: dict[str, Tensor], chains: int, strays: int) -> list[str]:

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from pyrogen.batch import Batch, device_of, length
 from pyrogen.errors import ConfigurationError, DataError, NotPerDatum
 from pyrogen.pair import Pair
 
+from ..arviz_form import as_chains, as_draws, load_arviz
 from ..estimate import Estimate, Estimator
 from ..importance import ImportanceSampling
 from ..records import read_record, write_record
@@ -179,10 +178,10 @@ class Posteriors:
         ``arviz.plot_forest`` and ``arviz.plot_density`` take the values side by side. Independent draws are dealt out to
         four chains where they divide.
         """
-        arviz = _arviz()
+        arviz = load_arviz()
         return {
             method.name: arviz.from_dict(
-                posterior={name: _chains(value) for name, value in method.latents.items()},
+                posterior={name: as_chains(value) for name, value in method.latents.items()},
                 dims={name: ["data"] for name in method.latents},
             )
             for method in self.methods
@@ -208,11 +207,11 @@ class Posteriors:
         methods = []
         try:
             for number, saved in enumerate(record["methods"]):
-                found = _arviz().from_netcdf(str(path / _netcdf(number)))
+                found = load_arviz().from_netcdf(str(path / _netcdf(number)))
                 methods.append(
                     PosteriorDraws(
                         saved["name"],
-                        {str(name): _joined(values) for name, values in found.posterior.items()},
+                        {str(name): as_draws(values) for name, values in found.posterior.items()},
                         torch.tensor(saved["effective"], dtype=torch.float64),
                         torch.tensor(saved["independent"], dtype=torch.float64),
                         saved["exact"],
@@ -239,20 +238,3 @@ def _reference(found: Sequence[PosteriorDraws], evidence: Mapping[str, Estimate]
 
 def _netcdf(number: int) -> str:
     return f"posterior-{number}.nc"
-
-
-def _arviz() -> Any:
-    """ArviZ, without the announcement of its next version that it makes once a day."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        import arviz
-    return arviz
-
-
-def _chains(value: Tensor) -> Any:
-    chains = 4 if value.shape[0] % 4 == 0 and value.shape[0] >= 16 else 1
-    return value.detach().cpu().reshape(chains, -1, *value.shape[1:]).numpy()  # (chain, draw, data, event...)
-
-
-def _joined(values: Any) -> Tensor:
-    return torch.from_numpy(values.to_numpy().copy()).flatten(0, 1)  # (draws, data, event...)

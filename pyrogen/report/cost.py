@@ -47,10 +47,12 @@ def cost(record: Mapping[str, Any]) -> Figure:
     panels = figure.subplots(1, 2, sharey=True)
     handles: list[Any] = []
     used = set()
-    for row, look in zip(record["rows"], looks(record["rows"]), strict=True):
+    shown = looks(record["rows"])
+    for row, look in zip(record["rows"], shown, strict=True):
         if row["nats"] is None or not math.isfinite(row["nats"]):
             continue
         failing, kind = bool(failings(row)), row["kind"]
+        again = kind != "exact" and look.point != shown[0].point  # a colour that has been used before
         used.add(kind)
         error = row.get("error")
         work = ((row.get("evaluations") or 0) + _GRADIENT * (row.get("gradients") or 0)) / data
@@ -60,6 +62,7 @@ def cost(record: Mapping[str, Any]) -> Figure:
             "marker": _MARKERS[kind],
             "ms": 7,
             "mfc": "white" if failing else look.color,
+            "mec": BLACK if again else look.color,
             "mew": 1.4,
             "ls": "",
         }
@@ -70,7 +73,8 @@ def cost(record: Mapping[str, Any]) -> Figure:
                 axes.errorbar(place, row["nats"], **drawn)
         line: dict[str, Any] = {"marker": "", "ls": "--"} if kind == "exact" else {"marker": _MARKERS[kind], "ls": ""}
         face = "white" if failing else look.color
-        handles.append(Line2D([], [], color=look.color, mfc=face, ms=6, label=label(row["name"]), **line))
+        edge = BLACK if again else look.color
+        handles.append(Line2D([], [], color=look.color, mfc=face, mec=edge, ms=6, label=label(row["name"]), **line))
     if not handles:
         raise DataError("the comparison has no finite estimates to draw: compare at least one estimator")
     for axes, words in zip(

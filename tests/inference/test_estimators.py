@@ -15,7 +15,7 @@ import torch
 
 from pyrogen import Pair
 from pyrogen.errors import ConfigurationError, PairError
-from pyrogen.inference import ELBO, IWAE, Exact, ImportanceSampling, Renyi
+from pyrogen.inference import ELBO, IWAE, Estimate, Exact, ImportanceSampling, Renyi
 from pyrogen.inference.chunks import chunks
 from pyrogen.inference.importance import _Reservoir
 from pyrogen.inference.pareto import fit_generalized_pareto, smooth
@@ -141,6 +141,20 @@ def test_a_poor_guide_is_found_out():
     found = ImportanceSampling(2000).estimate(pair, x)
     assert (found.khat > 0.7).double().mean() > 0.9
     assert "k-hat is above 0.7" in found.warnings()[0]
+
+
+def test_what_cannot_be_trusted_is_told_by_datum():
+    estimate = Estimate(
+        "a",
+        "consistent",
+        torch.tensor([-1.0, math.nan, -1.0, -1.0, -1.0]),
+        torch.tensor([0.1, 0.1, math.inf, 0.1, 0.1]),
+        1,
+        1.0,
+        khat=torch.tensor([0.5, 0.5, 0.5, 0.8, 0.5]),
+        flagged=torch.tensor([False, False, False, False, True]),
+    )
+    assert estimate.untrusted().tolist() == [False, True, True, True, True]
 
 
 def test_exact_guide_has_equal_weights_and_no_error():

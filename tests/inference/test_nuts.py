@@ -173,6 +173,7 @@ def test_a_gaussian_posterior():
     assert found.diagnostics["rhat"].item() == pytest.approx(worst.rhat)
     assert found.ess.item() == pytest.approx(worst.bulk)
     assert any("effective number of draws" in note for note in found.notes) == (min(worst[1:]) < 400)
+    assert bool(found.flagged.any()) == bool(found.notes)
 
 
 def test_a_posterior_on_an_interval():
