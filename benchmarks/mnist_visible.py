@@ -42,18 +42,20 @@ RECIPES = {
     "pixelcnn": Recipe(
         PixelCNNModel,
         {"features": 32, "layers": 8, "kernel": 3, "dilations": (1, 2, 1, 4)},
-        epochs=5,
+        epochs=8,
         lr=2e-3,
         batch_size=32,
         clip=1.0,
     ),
     "pixelrnn-row": Recipe(
-        PixelRNNModel, {"recurrence": "row", "hidden": 16, "layers": 3}, epochs=4, lr=3e-3, batch_size=64, clip=1.0
+        PixelRNNModel, {"recurrence": "row", "hidden": 16, "layers": 3}, epochs=3, lr=3e-3, batch_size=64, clip=1.0
     ),
     "pixelrnn-diagonal": Recipe(
-        PixelRNNModel, {"recurrence": "diagonal", "hidden": 16, "layers": 3}, epochs=4, lr=3e-3, batch_size=64, clip=1.0
+        PixelRNNModel, {"recurrence": "diagonal", "hidden": 16, "layers": 3}, epochs=1, lr=3e-3, batch_size=64, clip=1.0
     ),
-    "transformer": Recipe(TransformerModel, {}, epochs=3, lr=1e-3, batch_size=32, clip=1.0),
+    "transformer": Recipe(
+        TransformerModel, {"width": 64, "layers": 2, "heads": 2}, epochs=1, lr=2e-3, batch_size=32, clip=1.0
+    ),
 }
 
 

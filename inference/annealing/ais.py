@@ -29,8 +29,8 @@ from .transition import HMC, State, Transition
 
 __all__ = ["Annealed", "AnnealedImportance", "anneal", "log_mean"]
 
+_RAISED = 1.25
 _LEAST_SIZE = 0.2  # of the effective number of chains, as a share
-_LARGEST_ERROR = 0.5  # nats
 
 
 class AnnealedImportance(Estimator):
@@ -112,7 +112,7 @@ class AnnealedImportance(Estimator):
             acceptance[data] = done.acceptance.double()
             kept.append(resampled(density, done.state.u, log_weight, part))
             gradients += pilot.gradients + mover.gradients
-        uneven = (ess < _LEAST_SIZE * self.chains) | (standard_error > _LARGEST_ERROR)
+        uneven = ess < _LEAST_SIZE * self.chains
         return Estimate(
             name=self.name,
             kind="consistent",
@@ -178,7 +178,12 @@ def anneal(
 
 
 def log_mean(log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The logarithm of the mean weight, its standard error by the delta method, and the effective number of chains.
+    """The logarithm of the mean weight, its standard error, and the effective number of chains.
+
+    The error is that of the weights as they are, by the delta method, which knows nothing of weights that a few chains have
+    not met; or that of log-normal weights, ``sqrt((exp(s^2) - 1) / K)`` with the variance ``s^2`` of the log weights, where
+    that is larger, for log weights that are sums of many small terms are nearly normal. It is raised by a quarter at most,
+    because a single chain that has lost its way makes ``s`` large without having any say in the mean.
 
     Args:
         log_weight: (chains, data).
@@ -190,9 +195,11 @@ def log_mean(log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     total = log_weight.logsumexp(0)  # (data,)
     relative = (log_weight - total).nan_to_num(nan=-math.inf).exp()  # (chains, data)
     ess = 1 / relative.square().sum(0)
-    spread = (relative * count - 1).square().sum(0) / (count * (count - 1))
+    error = ((relative * count - 1).square().sum(0) / (count * (count - 1))).sqrt()
+    normal = (log_weight.var(0).expm1() / count).sqrt().nan_to_num(nan=0.0)  # no number where a weight is zero
+    error = torch.maximum(error, torch.minimum(normal, _RAISED * error))
     dead = total == -math.inf
-    return total - math.log(count), spread.sqrt().masked_fill(dead, math.inf), ess.masked_fill(dead, 0.0)
+    return total - math.log(count), error.masked_fill(dead, math.inf), ess.masked_fill(dead, 0.0)
 
 
 def resampled(density: LatentDensity, u: Tensor, log_weight: Tensor, batch: Batch) -> Draws:

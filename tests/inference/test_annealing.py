@@ -12,8 +12,8 @@ import torch
 from pyrogen import Pair
 from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
 from pyrogen.inference import compare
-from pyrogen.inference.annealing import HMC, MALA, AnnealedImportance, TemperedSMC, sandwich
-from pyrogen.inference.annealing.ais import anneal, log_mean
+from pyrogen.inference.annealing import HMC, MALA, AnnealedImportance, Bracket, TemperedSMC, sandwich
+from pyrogen.inference.annealing.ais import anneal, log_mean, resampled
 from pyrogen.inference.annealing.mover import Mover
 from pyrogen.inference.annealing.pilot import plan
 from pyrogen.inference.annealing.schedule import equal_lengths, interpolate, temperatures
@@ -150,7 +150,7 @@ def test_transitions_leave_their_density_as_it_is(steps, temperature):
 
 def test_standard_error_is_the_spread_of_independent_estimates():
     pair, x = linear(1)
-    for estimator in (AnnealedImportance(20, transition=HMC(2)), TemperedSMC(16, islands=16, moves=1)):
+    for estimator in (AnnealedImportance(40), TemperedSMC(16, islands=16, moves=1)):
         torch.manual_seed(0)
         found = estimator.estimate(pair, x.expand(400, -1))
         ratio = found.standard_error.square().mean().sqrt() / found.log_prob.std()
@@ -178,6 +178,20 @@ def test_draws_are_of_the_posterior():
         square = (z - exact.mean).square().mean(0)
         error = square.std(0) / 500**0.5
         assert ((square.mean(0) - exact.variance[0]).abs() < 5 * error).all()
+
+
+def test_draws_are_chosen_in_proportion_to_their_weights():
+    pair, x = linear(2)
+    torch.manual_seed(0)
+    u = torch.randn(3000, 2, 3, dtype=F64)
+    heavy = torch.arange(3000) % 3  # weights 1, 3 and none
+    log_weight = torch.tensor([0.0, math.log(3.0), -math.inf], dtype=F64)[heavy, None].expand(-1, 2)
+    drawn = resampled(LatentDensity(pair, x), u, log_weight, x).latents["z"]  # (draws, data, latent)
+    for row in range(2):
+        place = (drawn[:, None, row] == u[None, :, row]).all(-1).double().argmax(1)
+        shares = torch.bincount(heavy[place], minlength=3) / 3000
+        assert shares[2] == 0
+        assert abs(shares[1] - 0.75) < 5 * (0.75 * 0.25 / 3000) ** 0.5
 
 
 def test_more_temperatures_and_a_good_guide_bring_the_chains_together():
@@ -274,7 +288,12 @@ def test_schedules():
 def test_log_mean():
     mean, error, ess = log_mean(torch.tensor([[0.0, -math.inf], [math.log(3.0), -math.inf]], dtype=F64))
     torch.testing.assert_close(mean, torch.tensor([math.log(2.0), -math.inf], dtype=F64))
-    torch.testing.assert_close(error, torch.tensor([0.5, math.inf], dtype=F64))  # weights 1 and 3: error 1 of a mean of 2
+    # Weights 1 and 3, of mean 2 and error 1; log-normal ones of their spread have more, of which a quarter is taken.
+    torch.testing.assert_close(error, torch.tensor([1.25 * 0.5, math.inf], dtype=F64))
+    mean, error, _ = log_mean(torch.tensor([[0.0], [0.4]], dtype=F64))
+    torch.testing.assert_close(error, torch.tensor([math.sqrt(math.expm1(0.08) / 2)], dtype=F64))
+    _, error, _ = log_mean(torch.tensor([[0.0], [0.0], [0.0], [-math.inf]], dtype=F64))
+    torch.testing.assert_close(error, torch.tensor([1 / 3], dtype=F64))  # 0.25 of a mean of 0.75
     torch.testing.assert_close(ess, torch.tensor([1.6, 0.0], dtype=F64))
 
 
@@ -293,6 +312,17 @@ def test_bracket_holds_the_truth_and_closes():
     assert missed <= 19
     few, many = torch.tensor(gaps).mean(0)
     assert many < few / 3
+
+
+def test_both_ends_of_a_bracket_have_their_error():
+    lower, gap = torch.tensor([-5.0, -6.0, -7.0, -8.0], dtype=F64), torch.tensor([0.0, 2.0, 1.0, 5.0], dtype=F64)
+    found = Bracket(10, lower, lower + gap, torch.full((4,), 0.4, dtype=F64), 1, 1.0)
+    assert found.gap == pytest.approx((2.0, float(gap.std()) / 2))
+    low, high = found.interval(0.95)
+    assert low == pytest.approx(-6.5 - 1.959964 * 0.2)
+    assert high == pytest.approx(-4.5 + 1.959964 * float(gap.std()) / 2)
+    with pytest.raises(ConfigurationError, match="between 0 and 1"):
+        found.interval(95)
 
 
 def test_sandwich_is_saved_and_says_what_it_means(tmp_path):
@@ -355,3 +385,15 @@ def test_pairs_that_cannot_be_annealed(estimator, make, error, words):
 def test_bad_arguments(make, words):
     with pytest.raises(ConfigurationError, match=words):
         make()
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.5, 0.9])
+def test_interval_of_few_chains_with_log_normal_weights_covers(scale):
+    """Of 20,000 intervals of 16 chains with log-normal weights, as those of annealing nearly are, 3 to 8% miss."""
+    torch.manual_seed(0)
+    log_weight = scale * torch.randn(16, 20000, dtype=F64) - scale**2 / 2  # of mean weight one
+    log_prob, error, ess = log_mean(log_weight)
+    good = ess >= 0.2 * 16
+    missed = (log_prob.abs() > 2.13145 * error)[good].double().mean()
+    assert 0.03 < missed < 0.08
+    assert good.double().mean() > 0.9
