@@ -92,6 +92,9 @@ def compare(
         pair.initialise(batch)
         preflight(pair, batch)
         processes.require_same("arguments", {"rows": length(batch), "estimators": names})
+        if processes.size == 1:  # a share of the data may suit where all of them do not
+            for estimator in estimators:
+                estimator.require(pair, batch)
         for number, estimator in enumerate(estimators):
             estimates.append(estimate_in_shares(estimator, pair, batch, processes, seed=seed + number, progress=progress))
     return Comparison(estimates, described)

@@ -68,6 +68,16 @@ class Enumeration(Estimator):
             raise ConfigurationError(f"max_bytes must be positive, not {max_bytes}")
         self.max_bytes = max_bytes
 
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        structure = pair.structure(batch)
+        structure.require_per_datum("enumeration")
+        if structure.subsampled:
+            raise NotPerDatum(
+                f"plate '{pair.data_plate}' draws a subsample of the batch: pass the data of interest as the batch, and "
+                "give the plate no subsample_size"
+            )
+
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`.
 
@@ -76,13 +86,8 @@ class Enumeration(Estimator):
             ConfigurationError: the sum takes a tensor larger than `max_bytes`; the message says how large.
         """
         start, rows = time.perf_counter(), length(batch)
+        self.require(pair, batch)
         structure = pair.structure(batch)
-        structure.require_per_datum("enumeration")
-        if structure.subsampled:
-            raise NotPerDatum(
-                f"plate '{pair.data_plate}' draws a subsample of the batch: pass the data of interest as the batch, and "
-                "give the plate no subsample_size"
-            )
         check_extremes(pair, batch)
         log_prob, standard_error = columns(2, batch)
         standard_error.zero_()

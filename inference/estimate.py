@@ -164,6 +164,17 @@ class Estimator(ABC):
             NotPerDatum: the pair has no evidence of each datum alone; the message names the site.
         """
 
+    def require(self, pair: Pair, batch: Batch) -> None:  # noqa: B027 (to be overridden where there is something to refuse)
+        """Refuse a pair or data that this estimator cannot do, before any work; `compare` asks all of its estimators first.
+
+        Args:
+            pair: the pair.
+            batch: the data.
+
+        Raises:
+            PairError: the pair, or the number of data, does not suit; the message says why.
+        """
+
     def __repr__(self) -> str:
         return self.name
 

@@ -75,6 +75,12 @@ class EUBO(Estimator):
         """See `Estimator.record`."""
         return {**super().record(), "by": None if self.by is None else {"name": self.by.name, **self.by.record()}}
 
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        pair.structure(batch).require_per_datum("EUBO")
+        if self.by is not None:
+            self.by.require(pair, batch)
+
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`.
 

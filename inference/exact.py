@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from pyrogen.batch import Batch, arguments
 from pyrogen.errors import PairError
@@ -27,18 +29,26 @@ class Exact(Estimator):
 
     name = "Exact"
 
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        self._evidence(pair)
+
+    def _evidence(self, pair: Pair) -> Callable[..., Tensor]:
+        evidence: Callable[..., Tensor] | None = getattr(pair, "log_evidence", None)
+        if evidence is None:
+            raise PairError(
+                f"{type(pair).__name__} offers no exact evidence: give it a method log_evidence(batch) of shape (data,), "
+                "or use ImportanceSampling"
+            )
+        return evidence
+
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`.
 
         Raises:
             PairError: the pair has no ``log_evidence``.
         """
-        evidence = getattr(pair, "log_evidence", None)
-        if evidence is None:
-            raise PairError(
-                f"{type(pair).__name__} offers no exact evidence: give it a method log_evidence(batch) of shape (data,), "
-                "or use ImportanceSampling"
-            )
+        evidence = self._evidence(pair)
         start = time.perf_counter()
         args, kwargs = arguments(batch)
         with evaluation(pair), pair.scope():

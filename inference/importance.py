@@ -66,14 +66,17 @@ class ImportanceSampling(Estimator):
         structure = pair.structure(batch)
         stream = chunks(pair, batch, self.particles, max_bytes=self.max_bytes, progress=progress)
         log_prob, standard_error, khat, ess = columns(4, batch)
-        kept = []
+        kept: dict[str, Tensor] = {}  # made once, as `columns` are: what is kept from between large tensors pins the heap
         ladder = _Ladder(self.particles)
         for data, log_weight, reservoir in _blocks(stream, structure, self.particles, self.draws, self.max_bytes):
             ladder.add(log_weight)
             smoothed, khat[data] = smooth(log_weight)
             log_prob[data], standard_error[data], ess[data] = _mean(smoothed if self.smoothing else log_weight.double())
             if reservoir is not None:
-                kept.append(reservoir)
+                for name, value in reservoir.values.items():
+                    if name not in kept:
+                        kept[name] = value.new_empty(self.draws, length(batch), *value.shape[2:])
+                    kept[name][:, data] = value
         return Estimate(
             name=self.name,
             kind="consistent" if self.smoothing else "lower",
@@ -85,7 +88,7 @@ class ImportanceSampling(Estimator):
             khat=khat,
             ess=ess,
             curve=ladder.curve(),
-            draws=_joined(kept),
+            draws=Draws(log_likelihood=kept.pop(""), latents=kept) if kept else None,
         )
 
 
@@ -157,13 +160,6 @@ class _Reservoir:
         for name, value in fresh.items():
             where = replace.reshape(replace.shape + (1,) * (value.dim() - 2))  # (draws, data, 1...)
             self.values[name] = torch.where(where, value, self.values[name])
-
-
-def _joined(reservoirs: list[_Reservoir]) -> Draws | None:
-    if not reservoirs:
-        return None
-    values = {name: torch.cat([reservoir.values[name] for reservoir in reservoirs], dim=1) for name in reservoirs[0].values}
-    return Draws(log_likelihood=values.pop(""), latents=values)
 
 
 class _Ladder:

@@ -88,14 +88,12 @@ class NUTS(Estimator):
         """See `Estimator.record`."""
         return {**super().record(), **vars(self.sampler)}
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`.
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        self._density(pair, batch)
 
-        Raises:
-            ConfigurationError: there are more data than `max_data`.
-            PairError: a latent is discrete; see `LatentDensity`.
-        """
-        start, rows, run = time.perf_counter(), length(batch), self.sampler
+    def _density(self, pair: Pair, batch: Batch) -> LatentDensity:
+        rows, run = length(batch), self.sampler
         if rows > self.max_data:
             steps = rows * run.chains * (run.draws + run.warmup)
             raise ConfigurationError(
@@ -109,6 +107,17 @@ class NUTS(Estimator):
                 f"{type(pair).__name__} runs on a whole batch only, and {self.name} takes one datum at a time: pass a "
                 "single datum, or use a guide that computes its parameters from the data"
             )
+        return density
+
+    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
+        """See `Estimator.estimate`.
+
+        Raises:
+            ConfigurationError: there are more data than `max_data`.
+            PairError: a latent is discrete; see `LatentDensity`.
+        """
+        start, rows, run = time.perf_counter(), length(batch), self.sampler
+        density = self._density(pair, batch)
         log_prob, standard_error = columns(2, batch)
         table = dict(zip(_DIAGNOSTICS, columns(len(_DIAGNOSTICS), batch), strict=True))
         evaluations = gradients = strays = 0

@@ -94,6 +94,10 @@ class AnnealedImportance(Estimator):
         self.schedule = schedule
         self.name = f"AIS({temperatures})" if initial == "prior" else f"AIS({temperatures}) from the guide"
 
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        LatentDensity(pair, batch, initial=self.initial)
+
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`."""
         start = time.perf_counter()

@@ -95,6 +95,10 @@ class TemperedSMC(Estimator):
         total = particles * islands
         self.name = f"SMC({total})" if initial == "prior" else f"SMC({total}) from the guide"
 
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        LatentDensity(pair, batch, initial=self.initial)
+
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`."""
         start = time.perf_counter()

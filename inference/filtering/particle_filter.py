@@ -104,6 +104,10 @@ class ParticleFilter(Estimator):
         self.proposal, self.draws, self.max_bytes = proposal, draws, max_bytes
         self.name = f"PF({islands}x{particles})" + (" from the prior" if proposal == "prior" else "")
 
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        _filterable(pair if self.proposal == "guide" else FromPrior(pair), batch)
+
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`.
 

@@ -13,10 +13,25 @@ import pytest
 import torch
 
 from pyrogen.data import load
-from pyrogen.errors import ConfigurationError, DataError, NotPerDatum
-from pyrogen.inference import ELBO, IWAE, Comparison, Estimate, Exact, ImportanceSampling, compare, fit, sample, traverse
+from pyrogen.errors import ConfigurationError, DataError, NotPerDatum, PairError
+from pyrogen.inference import (
+    ELBO,
+    EUBO,
+    IWAE,
+    NUTS,
+    AnnealedImportance,
+    Comparison,
+    Estimate,
+    Exact,
+    ImportanceSampling,
+    TemperedSMC,
+    compare,
+    fit,
+    sample,
+    traverse,
+)
 from pyrogen.inference.predict import reconstruct
-from pyrogen.models import VAE, GlobalGaussian, LinearGaussianVAE
+from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +170,29 @@ def test_gap_of_a_single_datum_is_its_monte_carlo_error():
     assert table.gap("a") == pytest.approx((1.0, 0.5))
     assert table.record()["rows"][0]["spread"] is None
     assert "a lies 1.00 ± 0.50 nats below the evidence that b estimates." in table.sentences()
+
+
+@pytest.mark.parametrize(
+    ("late", "words"),
+    [
+        (NUTS(max_data=3), r"NUTS\(1000\) on 5 data would run"),
+        (AnnealedImportance(10), "latent 'z' is discrete"),
+        (TemperedSMC(8), "latent 'z' is discrete"),
+        (Exact(), "offers no exact evidence"),
+        (EUBO(by=AnnealedImportance(10)), "latent 'z' is discrete"),
+    ],
+    ids=str,
+)
+def test_what_an_estimator_cannot_do_is_said_before_any_work(late, words):
+    class Counted(ELBO):
+        def estimate(self, *args, **options):
+            raise AssertionError("work has begun")
+
+    class Bare(DiscreteVAE):
+        log_evidence = None
+
+    with pytest.raises((PairError, ConfigurationError), match=words):
+        compare(Bare((6,), latent=2), torch.zeros(5, 6), [Counted(), late], device="cpu")
 
 
 def test_reference_is_the_best_there_is():
