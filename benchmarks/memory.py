@@ -26,8 +26,8 @@ def main() -> None:
     budget = options.budget * 2**20
     compare(pair, x[:2], [ImportanceSampling(100, draws=10), AnnealedImportance(3)], device="cpu")
     for estimator in (
-        ImportanceSampling(options.particles, max_bytes=budget),
         AnnealedImportance(20, chains=options.particles // 1000, max_bytes=budget),
+        ImportanceSampling(options.particles, max_bytes=budget),
     ):
         start = time.perf_counter()
         with ResidentMemory() as memory:
