@@ -14,8 +14,6 @@ import argparse
 import os
 from pathlib import Path
 
-import torch
-
 from pyrogen.data import load
 from pyrogen.inference import (
     ELBO,
@@ -76,5 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     main()

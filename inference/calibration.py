@@ -18,6 +18,7 @@ from pyrogen.batch import Batch, device_of, index, length
 from pyrogen.errors import ConfigurationError, DataError, PairError
 from pyrogen.pair import Pair
 
+from .arviz_form import load_arviz
 from .ranks import LEAST_SIMULATIONS, Method, Ranks, judged, ranks_among
 from .records import read_record, write_record
 from .simulate import simulate
@@ -183,6 +184,20 @@ class Calibration:
                 for method in self.methods
             ],
         }
+
+    def to_arviz(self) -> Any:
+        """The ranks as an ``arviz.InferenceData``: group ``ranks``, a variable for each method, (simulation, dimension)."""
+        import xarray
+
+        columns = {
+            method.name: ((f"simulation of {method.name}", "dimension"), method.ranks.cpu().numpy())  # some may be left out
+            for method in self.methods
+        }
+        found = load_arviz().InferenceData()
+        found.add_groups(
+            {"ranks": xarray.Dataset(columns, coords={"dimension": list(self.dimensions)})}, warn_on_custom_groups=False
+        )
+        return found
 
     def plot(self) -> Figure:
         """Draw distribution functions of the ranks with simultaneous bands, and histograms."""

@@ -54,6 +54,33 @@ def test_mnist_vae(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     run(monkeypatch, "mnist_vae.py", *words)
     assert "plain IS(20)" in capsys.readouterr().out
     run(monkeypatch, "mnist_vae.py", *words, "--resume")
+    small = ["--rows", "3", "--temperatures", "10", "--particles", "20", "--simulations", "2"]
+    run(monkeypatch, "../benchmarks/mnist_evidence.py", "mnist", "--data", "digits", *small)
+    out = capsys.readouterr().out
+    assert "AIS(10) minus plain IS(20)" in out
+    assert "bidirectional Monte Carlo: 2 simulated data" in out
+    assert "approximation gap" in out
+    assert Path("mnist/cost.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "said"),
+    [
+        (
+            "ais.py",
+            ["--data", "2", "--temperatures", "2", "--rounds", "1", "--modes", "the pair", "recorded graph"],
+            "recorded graph",
+        ),
+        ("memory.py", ["--data", "2", "--particles", "2000"], "AIS(20) of 2 data"),
+        ("check.py", ["--rounds", "1"], "findings: none"),
+    ],
+)
+def test_small_benchmarks(
+    script: str, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES.parent / "benchmarks"))
+    run(monkeypatch, f"../benchmarks/{script}", *words)
+    assert said in capsys.readouterr().out
 
 
 def test_pixelcnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

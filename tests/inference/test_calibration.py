@@ -259,3 +259,10 @@ def test_seeded_and_outside_randomness_left_alone():
     calibration(pair, X, simulations=60, draws=5)
     assert torch.equal(drawn, torch.rand(()))
     assert torch.equal(first, second)
+
+
+def test_ranks_as_arviz_holds_them():
+    found = calibration(LinearGaussianVAE((4,), latent=2), torch.zeros(1, 4), simulations=60, draws=9)
+    ranks = found.to_arviz().ranks
+    assert list(ranks.dimension.values) == list(found.dimensions)
+    assert (ranks["guide"].values == found["guide"].ranks.numpy()).all()

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import warnings
+from dataclasses import replace
 
 import arviz
 import numpy as np
@@ -207,6 +208,10 @@ def test_reference_is_the_best_there_is():
     assert Comparison([low, near, far, high], {}).reference is near
     assert Comparison([broken, low, far], {}).reference is far
     assert Comparison([low, near, exact], {}).reference is exact
+    sharp = replace(estimate("sharp", "consistent", -3.1), standard_error=torch.tensor([0.01]))
+    assert Comparison([near, sharp, far], {}).reference is sharp  # within two standard errors of the largest
+    off = replace(sharp, log_prob=torch.tensor([-3.3]))
+    assert Comparison([near, off], {}).reference is near
 
 
 @pytest.mark.parametrize(
