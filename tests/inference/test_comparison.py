@@ -8,7 +8,6 @@ import re
 import warnings
 from dataclasses import replace
 
-import arviz
 import numpy as np
 import pytest
 import torch
@@ -31,8 +30,11 @@ from pyrogen.inference import (
     sample,
     traverse,
 )
+from pyrogen.inference.arviz_form import load_arviz
 from pyrogen.inference.predict import reconstruct
 from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
+
+arviz = load_arviz()  # which announces its next version once a day, by a warning
 
 
 @pytest.fixture(scope="module")

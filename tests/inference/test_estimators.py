@@ -6,7 +6,6 @@ import math
 import warnings
 from types import SimpleNamespace
 
-import arviz
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -16,10 +15,13 @@ import torch
 from pyrogen import Pair
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.inference import ELBO, IWAE, Estimate, Exact, ImportanceSampling, Renyi
+from pyrogen.inference.arviz_form import load_arviz
 from pyrogen.inference.chunks import chunks
 from pyrogen.inference.importance import _Reservoir
 from pyrogen.inference.pareto import fit_generalized_pareto, smooth
 from pyrogen.models import VAE, BetaBernoulli, DiscreteVAE, LinearGaussianVAE
+
+arviz = load_arviz()  # which announces its next version once a day, by a warning
 
 DATA = 40
 
