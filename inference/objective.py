@@ -92,10 +92,11 @@ class Objective(ABC):
         weighed, correction = self._weigh(pair, batch, structure)
         terms = weighed.log_weight(beta)
         size = weighed.model.plate_size or length(batch)
-        if self.order == 1.0 or terms.shared is None:
-            total = self._linear_total(terms, weighed, structure)
-        else:
-            total = self._joint_total(terms.joint(), weighed, structure)
+        if terms.local is not None and terms.shared is None:
+            total = (self.bound(terms.local) + self._score(terms.local, weighed, structure)).sum() * weighed.scale
+        else:  # any draw may have moved what is shared, and what is shared may have moved any datum
+            joint = terms.joint(weighed.scale)
+            total = self.bound(joint) + self._score(joint, weighed, structure)
         correction.weights(self, terms)
         return -total / size
 
@@ -118,46 +119,29 @@ class Objective(ABC):
             return weigh(pair, batch, structure, self.particles, analytic=self.analytic), correction
         return correction.weigh(pair, batch, self.particles), correction
 
-    def _linear_total(self, terms: LogTerms, weighed: Weighed, structure: Structure) -> Tensor:
-        """The sum of the bounds of all data, plus what they share."""
-        parts = []
-        if terms.local is not None:
-            bound = self.bound(terms.local)  # (data,)
-            score = 0.0 if terms.shared is not None else self._score(terms.local, weighed, structure, shared=False)
-            parts.append((bound + score).sum() * weighed.scale)
-        if terms.shared is not None:
-            # Any draw may have moved what is shared, and what is shared may have moved any datum.
-            joint = terms.shared if terms.local is None else terms.shared + terms.local.sum(-1) * weighed.scale
-            scores = [self._score(joint, weighed, structure, shared=shared, joint=True) for shared in (True, False)]
-            parts.append(self.bound(terms.shared) + scores[0] + scores[1])
-        return sum(parts[1:], parts[0])
+    def _score(self, log_weight: Tensor, weighed: Weighed, structure: Structure) -> Tensor | float:
+        """A term of value zero whose gradient is the score-function estimator's.
 
-    def _joint_total(self, joint: Tensor, weighed: Weighed, structure: Structure) -> Tensor:
-        """The bound of the joint evidence of all data, from their joint log weights (particles,)."""
-        local_scores = self._score(joint, weighed, structure, shared=False, joint=True)
-        return self.bound(joint) + local_scores + self._score(joint, weighed, structure, shared=True)
-
-    def _score(
-        self, log_weight: Tensor, weighed: Weighed, structure: Structure, *, shared: bool, joint: bool = False
-    ) -> Tensor | float:
-        """A term of value zero whose gradient is the score-function estimator's."""
-        sites = [site for site in weighed.score_sites if (site.dim is None) == shared]
-        if not sites:
-            return 0.0
+        Args:
+            log_weight: (particles, data), each datum's own, or (particles,), of all data together.
+            weighed: the run.
+            structure: of the pair.
+        """
         log_prob: Tensor | float = 0.0
-        for site in sites:
-            log_prob = log_prob + reduce_site(site.log_prob(), site.dim, structure.nesting)
-        if joint and not shared and isinstance(log_prob, Tensor):
-            log_prob = log_prob.sum(-1)
-        signal = self._learning_signal(log_weight.detach(), "shared" if shared or joint else "local")
-        term = (signal * log_prob).sum(0)
+        for site in weighed.score_sites:
+            value = reduce_site(site.log_prob(), site.dim, structure.nesting)  # (particles, data) or (particles,)
+            log_prob = log_prob + (value.sum(-1) if value.dim() > log_weight.dim() else value)
+        if not weighed.score_sites:
+            return 0.0
+        # One signal for all sites: the running average must not have seen the weight that it is subtracted from.
+        term = (self._learning_signal(log_weight.detach()) * log_prob).sum(0)
         return term - term.detach()
 
-    def _learning_signal(self, log_weight: Tensor, kind: str) -> Tensor:
+    def _learning_signal(self, log_weight: Tensor) -> Tensor:
         """The bound minus a baseline that does not depend on the particle whose score it multiplies."""
         count = log_weight.shape[0]
         if count == 1:
-            return log_weight - self._running_average(log_weight, kind)
+            return log_weight - self._running_average(log_weight)
         if self.order == 1.0:
             others = (log_weight.sum(0) - log_weight) / (count - 1)
             return (log_weight - others) / count
@@ -168,14 +152,14 @@ class Objective(ABC):
         # (particles, left out, ...)
         return self.bound(log_weight).unsqueeze(0) - self.bound(replaced)
 
-    def _running_average(self, log_weight: Tensor, kind: str, decay: float = 0.9) -> Tensor:
+    def _running_average(self, log_weight: Tensor, decay: float = 0.9) -> Tensor:
         """The average log weight of earlier steps; the current one is taken in afterwards, so that it stays unbiased."""
         zero = log_weight.new_zeros(())
-        total = self.state.get(f"baseline.{kind}.total", zero)
-        weight = self.state.get(f"baseline.{kind}.weight", zero)
+        total = self.state.get("baseline.total", zero)
+        weight = self.state.get("baseline.weight", zero)
         baseline = total / weight.clamp(min=1e-8)
-        self.state[f"baseline.{kind}.total"] = decay * total + (1 - decay) * log_weight.mean()
-        self.state[f"baseline.{kind}.weight"] = decay * weight + (1 - decay)
+        self.state["baseline.total"] = decay * total + (1 - decay) * log_weight.mean()
+        self.state["baseline.weight"] = decay * weight + (1 - decay)
         return baseline
 
 

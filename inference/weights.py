@@ -43,9 +43,9 @@ class LogTerms:
         else:
             self.local = value if self.local is None else self.local + value
 
-    def joint(self) -> Tensor:
-        """What is shared plus that of all data: (particles or 1,)."""
-        local = 0.0 if self.local is None else self.local.sum(-1)
+    def joint(self, scale: float = 1.0) -> Tensor:
+        """What is shared plus `scale` times that of all data: (particles or 1,)."""
+        local = 0.0 if self.local is None else self.local.sum(-1) * scale
         return torch.as_tensor(local if self.shared is None else self.shared + local)
 
     def minus(self, other: LogTerms, factor: float | Tensor = 1.0) -> LogTerms:

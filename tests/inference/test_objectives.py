@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.distributions.testing.fakes import NonreparameterizedNormal as Scored
 from torch import nn
 
 from pyrogen import Pair
@@ -221,7 +222,7 @@ def test_baselines_lower_the_variance_of_the_score_function():
     width = sum(p.numel() for p in encoder)
 
     class Bare(ELBO):
-        def _running_average(self, log_weight, kind, decay=0.9):
+        def _running_average(self, log_weight, decay=0.9):
             return log_weight.new_zeros(())
 
     def spread(objective):
@@ -371,6 +372,74 @@ def test_score_of_a_local_draw_hears_of_what_it_moves_outside_the_plate():
     found = torch.stack([torch.autograd.grad(objective.loss(pair, x), [pair.logit])[0] for _ in range(6000)])
     assert abs(found.mean() - exact) < 5 * found.std() / 6000**0.5
     assert found.std() / 6000**0.5 < 0.1 * exact.abs()
+
+
+class SharedMean(Pair):
+    """g ~ N(0, 1), z_i ~ N(0, 1), x_i ~ N(z_i + g, 1); each guide site is reparameterized or not."""
+
+    def __init__(self, outer, inner):
+        super().__init__()
+        self.outer, self.inner = outer, inner
+        self.mean = nn.Parameter(torch.tensor(0.4))
+        self.log_scale = nn.Parameter(torch.tensor(-0.5))
+        self.loc = nn.Parameter(torch.tensor([0.2, -0.3]))
+        self.log_width = nn.Parameter(torch.tensor(-0.2))
+
+    def model(self, x):
+        g = pyro.sample("g", dist.Normal(x.new_zeros(()), 1.0))
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(z + g, 1.0), obs=x)
+
+    def guide(self, x):
+        pyro.sample("g", self.outer(self.mean, self.log_scale.exp()))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", self.inner(self.loc, self.log_width.exp()))
+
+    def elbo(self, x):
+        """Of all data together, in closed form."""
+        s2, t2 = (2 * self.log_scale).exp(), (2 * self.log_width).exp()
+        energy = -0.5 * (self.mean**2 + s2) - 0.5 * (self.loc**2 + t2).sum()
+        energy = energy - 0.5 * ((x - self.loc - self.mean) ** 2 + s2 + t2).sum()
+        return energy + self.log_scale + len(x) * self.log_width
+
+
+MIXES = [(outer, inner) for outer in (dist.Normal, Scored) for inner in (dist.Normal, Scored)]
+
+
+@pytest.mark.parametrize(("outer", "inner"), MIXES)
+@pytest.mark.parametrize(("particles", "kl"), [(1, None), (3, "sampled")])
+def test_gradient_of_local_latents_beside_a_global_one_is_exact_on_average(outer, inner, particles, kl):
+    class Forgetful(ELBO):
+        """A baseline that is the last step's weight: one that had seen the present weight would cancel the gradient."""
+
+        def _running_average(self, log_weight, decay=0.0):
+            return super()._running_average(log_weight, decay)
+
+    pair, x = SharedMean(outer, inner).double(), torch.tensor([2.0, -1.5], dtype=torch.float64)
+    parameters, objective = list(pair.parameters()), Forgetful(particles, kl=kl)
+    exact = torch.cat([g.flatten() for g in torch.autograd.grad(-pair.elbo(x), parameters)])
+    torch.manual_seed(5)
+    found = []
+    for _ in range(3000):
+        gradients = torch.autograd.grad(objective.loss(pair, x) * len(x), parameters)
+        found.append(torch.cat([g.flatten() for g in gradients]))
+    samples = torch.stack(found)
+    assert_mean(samples, exact)
+    assert (samples.std(0) / 3000**0.5 < 0.2 * exact.abs())[exact.abs() > 1].all()  # else a lost gradient would pass
+
+
+@pytest.mark.parametrize(("outer", "inner"), MIXES[1:])
+@pytest.mark.parametrize("objective", [IWAE(3), Renyi(0.5, 2)], ids=str)
+def test_gradient_of_a_joint_bound_is_the_pathwise_one_on_average(outer, inner, objective):
+    x, means = torch.tensor([1.0, -0.5], dtype=torch.float64), []
+    for kinds in ((dist.Normal, dist.Normal), (outer, inner)):
+        pair = SharedMean(*kinds).double()
+        parameters = list(pair.parameters())
+        torch.manual_seed(6)
+        found = [torch.autograd.grad(objective.loss(pair, x), parameters) for _ in range(1000)]
+        means.append(torch.stack([torch.cat([g.flatten() for g in gradients]) for gradients in found]))
+    assert_mean(means[1], means[0].mean(0), means[0])
 
 
 def test_a_scaled_model_is_scaled_as_pyro_does():
