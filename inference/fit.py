@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyrogen import __version__
 from pyrogen.checks import preflight
+from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
 
@@ -63,23 +64,6 @@ def linear_warmup(steps: int, start: float = 0.0) -> Callable[[int], float]:
         [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
     """
     return lambda step: min(1.0, start + (1.0 - start) * step / steps) if steps > 0 else 1.0
-
-
-def device_named(name: str | torch.device) -> torch.device:
-    """A device by name; ``"auto"`` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ConfigurationError: there is no such device here.
-    """
-    if str(name) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigurationError(f"unknown device {name!r}: use 'auto', 'cpu' or 'cuda'") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(f"device {name!r} was asked for, and torch sees no CUDA device here: use 'auto' or 'cpu'")
-    return device
 
 
 def fit(

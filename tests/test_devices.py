@@ -15,6 +15,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from pyrogen import Pair
 from pyrogen.data import load
+from pyrogen.devices import device_named
+from pyrogen.errors import ConfigurationError
 from pyrogen.inference import (
     ELBO,
     HMC,
@@ -204,3 +206,14 @@ def test_fit_and_compare_on_a_real_device(tmp_path):
     difference = tables["cpu"] - tables["cuda"]
     # Two trainings with other random numbers: the means agree within what 20 epochs leave to chance.
     assert abs(difference.mean()) < 1.0
+
+
+def test_a_device_by_name(monkeypatch):
+    assert device_named("cpu") == device_named(torch.device("cpu")) == torch.device("cpu")
+    for there, kind in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert device_named("auto") == torch.device(kind)
+    with pytest.raises(ConfigurationError, match="sees no CUDA device"):
+        device_named("cuda:0")
+    with pytest.raises(ConfigurationError, match="unknown device 'gpu'"):
+        device_named("gpu")

@@ -53,8 +53,8 @@ def run(options: Namespace) -> None:
     Raises:
         PyrogenError: the run cannot be opened, or an estimator does not fit it.
     """
+    from pyrogen.devices import device_named
     from pyrogen.inference import compare
-    from pyrogen.inference.fit import device_named
     from pyrogen.inference.processes import joined, own_device
     from pyrogen.report import print_table, render
 

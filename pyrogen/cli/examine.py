@@ -69,7 +69,7 @@ def run(options: Namespace) -> None:
     Raises:
         PyrogenError: the run cannot be opened, or its pair not be looked at in this way; the message says why.
     """
-    from pyrogen.inference.fit import device_named
+    from pyrogen.devices import device_named
     from pyrogen.report import render
 
     for name in ("rows", "simulations"):

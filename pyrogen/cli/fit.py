@@ -104,8 +104,8 @@ def run(options: Namespace) -> None:
         PyrogenError: an option cannot be used, or the fit failed.
         KeyboardInterrupt: after Ctrl-C; the message says how to go on.
     """
+    from pyrogen.devices import device_named
     from pyrogen.inference import linear_warmup
-    from pyrogen.inference.fit import device_named
     from pyrogen.inference.processes import joined, own_device
 
     name, source = options.name or options.pair, options.data

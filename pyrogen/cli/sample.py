@@ -49,8 +49,8 @@ def run(options: Namespace) -> None:
     import numpy as np
     import torch
 
+    from pyrogen.devices import device_named
     from pyrogen.inference import sample
-    from pyrogen.inference.fit import device_named
     from pyrogen.report import plots
 
     saved = open_run(options.directory)
