@@ -22,10 +22,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from .batch import Batch, arguments, device_of, index, length
+from .batch import Batch, arguments, index, length
 from .errors import PairError
 from .known_errors import code_and_site
 from .lines import LineRecorder, line_of_error, program_line
+from .randomness import forked, seed_generators
 from .run import forget_plates, run_guide
 
 if TYPE_CHECKING:
@@ -79,13 +80,8 @@ def probe(pair: Pair, batch: Batch) -> Structure:
 @contextmanager
 def _own_random_numbers(batch: Batch) -> Iterator[None]:
     """Draw from generators that are put back, seeded anew so that a random start is unlike the draws that follow."""
-    devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        seed = int(torch.randint(2**62, (), device="cpu"))
-        torch.default_generator.manual_seed(seed)
-        for device in devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+    with forked(batch):
+        seed_generators(batch, int(torch.randint(2**62, (), device="cpu")))
         yield
 
 

@@ -77,6 +77,7 @@ def build_pair(
     import torch
 
     from pyrogen.pair import Pair
+    from pyrogen.randomness import forked
 
     constructor = constructor_of(name)
     if not isinstance(constructor, type):
@@ -86,8 +87,8 @@ def build_pair(
     wanted = "shape" in inspect.signature(constructor).parameters
     filled = wanted and "shape" not in given and not any(token.startswith("shape=") for token in tokens)
     arguments = check(constructor, given, tokens, skip={"shape"} if filled else frozenset())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with forked(torch.device("cpu")):
+        torch.manual_seed(seed)  # of all devices: a constructor may draw on any
         made = arguments.make()
         pair = constructor(**made, **({"shape": tuple(shape)} if filled else {}))
     return (pair if isinstance(pair, Pair) else Pair.of(pair.model, pair.guide)), arguments.given

@@ -49,11 +49,11 @@ def save_pictures(
         What the pair cannot make, with the reasons.
     """
     import numpy as np
-    import torch
 
     from pyrogen.batch import arguments, index
     from pyrogen.inference import reconstruct, sample, traverse
     from pyrogen.models import FullyVisible
+    from pyrogen.randomness import forked, seed_generators
 
     device = next(pair.parameters()).device
     batch = spread_rows(split, _WALKED_ROWS).to(device).fixed()
@@ -68,9 +68,9 @@ def save_pictures(
     if isinstance(pair, FullyVisible):
         del makers["reconstructions"], makers["traversal"]  # which need a latent
     arrays, missing = {}, {}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with forked(device):
         for name, make in makers.items():
-            torch.manual_seed(seed)
+            seed_generators(device, seed)
             try:
                 arrays[name] = as_data(make(), split.shape, leading=_LEADING.get(name, 1)).cpu().numpy()
             except PairError as error:

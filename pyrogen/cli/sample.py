@@ -47,17 +47,16 @@ def run(options: Namespace) -> None:
         raise ConfigurationError(f"--count must be at least 1, not {options.count}")
 
     import numpy as np
-    import torch
 
     from pyrogen.devices import device_named
     from pyrogen.inference import sample
+    from pyrogen.randomness import forked
     from pyrogen.report import plots
 
     saved = open_run(options.directory)
     device = device_named(options.device)
     like = saved.dataset.train[:2].to(device).fixed()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(options.seed)
+    with forked(device, options.seed):
         pair = saved.pair.to(device)
 
         def make(mean: bool) -> Tensor:

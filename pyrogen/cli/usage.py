@@ -27,9 +27,8 @@ def save_usage(pair: Pair, rows: Split, directory: str | Path) -> list[str]:
     Returns:
         A line for each latent; none for a pair without latents of a datum.
     """
-    import torch
-
     from pyrogen.inference import usage
+    from pyrogen.randomness import forked
 
     path = Path(directory) / "usage.json"
     path.unlink(missing_ok=True)
@@ -37,8 +36,7 @@ def save_usage(pair: Pair, rows: Split, directory: str | Path) -> list[str]:
         return []  # nothing varies over one datum
     device = next(pair.parameters()).device
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(0)
+        with forked(device, seed=0):
             found = usage(pair, rows.to(device).fixed())
     except PairError:  # latents that all data share, or whose divergence is not known
         return []
