@@ -6,12 +6,12 @@ Named axes: data, latents, steps (of a walk), shape (of a datum).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrogen.errors import PairError
+from pyrogen.saving import replace_file
 
 from .causal_pictures import causal_pictures
 
@@ -83,10 +83,8 @@ def save_pictures(
         arrays.pop("inputs", None)  # which are there to be compared with them
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / "pictures.npz.tmp"
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    os.replace(temporary, directory / "pictures.npz")
+    with replace_file(directory / "pictures.npz") as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
     return missing
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrogen.errors import PairError
+from pyrogen.saving import replace_file
 
 if TYPE_CHECKING:
     from pyrogen.data import Split
@@ -41,7 +41,6 @@ def save_usage(pair: Pair, rows: Split, directory: str | Path) -> list[str]:
     except PairError:  # latents that all data share, or whose divergence is not known
         return []
     if found:
-        temporary = path.with_suffix(".json.tmp")
-        temporary.write_text(json.dumps([used.record() for used in found]), encoding="utf-8")
-        os.replace(temporary, path)
+        with replace_file(path) as temporary:
+            temporary.write_text(json.dumps([used.record() for used in found]), encoding="utf-8")
     return [str(used) for used in found]

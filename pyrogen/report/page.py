@@ -7,8 +7,6 @@ escaped by the template, and a content security policy forbids the page to load 
 from __future__ import annotations
 
 import base64
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pyrogen.errors import DataError
+from pyrogen.saving import replace_file
 
 from .records import Array
 from .runs import Run
@@ -43,6 +42,7 @@ def render(directory: str | Path) -> Path:
         ConfigurationError: if `config.yaml` is damaged.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as directory:
         ...     _ = (Path(directory) / "history.csv").write_text("step,loss\n0,210.5\n100,98.1\n")
         ...     render(directory).name
@@ -63,13 +63,15 @@ def render(directory: str | Path) -> Path:
     folder.mkdir(exist_ok=True)
     for name in PICTURE_NAMES:
         if name in drawn:
-            _write(folder / f"{name}.{drawn[name].kind}", drawn[name].content)
+            with replace_file(folder / f"{name}.{drawn[name].kind}") as temporary:
+                temporary.write_bytes(drawn[name].content)
         else:
             # A picture from an earlier call would be taken for one of this run's state.
             for kind in ("png", "gif"):
                 (folder / f"{name}.{kind}").unlink(missing_ok=True)
     path = directory / "report.html"
-    _write(path, page.encode("utf-8"))
+    with replace_file(path) as temporary:
+        temporary.write_bytes(page.encode("utf-8"))
     return path
 
 
@@ -115,21 +117,3 @@ def _training(history: Mapping[str, Array] | None) -> list[tuple[str, str]]:
             value = float(np.median(values)) if key == "steps_per_second" else float(values[-1])
             facts.append((words, f"{value:,.0f}" if key == "epoch" else duration(value)))
     return facts
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes beside the target and renames, so that no reader ever meets half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read; a report is there to be shown.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
