@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError
-from .randomness import Stream, generator
 from .rows import Array
+from .streams import Stream, generator
 
 __all__ = ["GaussianMixture"]
 

@@ -16,9 +16,9 @@ import torch
 from ..errors import ConfigurationError, DataError
 from .binarize import BINARIZATIONS, Binarization, binarize
 from .dataset import Dataset
-from .randomness import Stream, generator
 from .rows import Rows, Source, checked, event_shape, within_unit_interval
 from .split import Split
+from .streams import Stream, generator
 
 __all__ = ["Preparation", "prepare"]
 

@@ -16,9 +16,9 @@ from .bernoulli_mixture import BernoulliMixture
 from .dataset import Density
 from .gaussian_mixture import GaussianMixture
 from .linear_gaussian import LinearGaussian
-from .randomness import Stream, generator
 from .rings import Rings
 from .rows import Array, Rows, Source
+from .streams import Stream, generator
 
 __all__ = ["DISTRIBUTIONS", "Synthetic", "read"]
 

@@ -16,8 +16,8 @@ import torch
 from pyrogen.data import from_arrays, load
 from pyrogen.data.gaussian_mixture import GaussianMixture
 from pyrogen.data.linear_gaussian import LinearGaussian
-from pyrogen.data.randomness import Stream, generator
 from pyrogen.data.rings import Rings
+from pyrogen.data.streams import Stream, generator
 from pyrogen.data.synthetic import DISTRIBUTIONS, read
 from pyrogen.errors import DataError
 
