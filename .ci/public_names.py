@@ -14,8 +14,8 @@ for module in modules:
     for name in getattr(loaded, "__all__", ()):
         getattr(loaded, name)
         names += 1
-assert {"pyrogen.models.vae", "pyrogen.inference.fit", "pyrogen.data.load"} & set(modules) >= {
+assert {"pyrogen.models.vae", "pyrogen.inference.training.fitting", "pyrogen.data.load"} & set(modules) >= {
     "pyrogen.models.vae",
-    "pyrogen.inference.fit",
+    "pyrogen.inference.training.fitting",
 }
 print(f"{names} public names of {len(modules)} modules import from {pyrogen.__path__[0]}")

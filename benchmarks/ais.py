@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from timing import ratio, turns
 from torch import Tensor
 
-from pyrogen.inference.annealing.ais import anneal
-from pyrogen.inference.annealing.mover import Mover
-from pyrogen.inference.annealing.pilot import Plan, plan
-from pyrogen.inference.annealing.transition import HMC
-from pyrogen.inference.compiled import Compile
-from pyrogen.inference.density import LatentDensity
-from pyrogen.inference.weigher import compiling
+from pyrogen.inference.estimators.annealing.ais import anneal
+from pyrogen.inference.estimators.annealing.mover import Mover
+from pyrogen.inference.estimators.annealing.pilot import Plan, plan
+from pyrogen.inference.estimators.annealing.transition import HMC
+from pyrogen.inference.estimators.latent_density import LatentDensity
+from pyrogen.inference.graphs import Compile
+from pyrogen.inference.weights.chunk_weights import compiling
 from pyrogen.models import VAE
 
 CHAINS, LEAPFROGS = 16, 5

@@ -18,7 +18,7 @@ import torch
 
 from pyrogen.data import load
 from pyrogen.inference import Exact, compare, fit
-from pyrogen.inference.compiled import Compile
+from pyrogen.inference.graphs import Compile
 from pyrogen.models import MADEModel, PixelCNNModel, PixelRNNModel, TransformerModel
 from pyrogen.models.visible import FullyVisible
 

@@ -1,33 +1,35 @@
 """Training objectives, SVI, estimators and their comparison."""
 
-from .annealing import HMC, MALA, AnnealedImportance, Bracket, Sandwich, TemperedSMC, Transition, sandwich
-from .calibration import Calibration, calibration
-from .checkpoint import load_checkpoint, restore
-from .chunks import log_weights
-from .comparison import Comparison, compare
-from .compiled import CompiledSVI, CompileReport, compiled_svi
-from .cubo import CUBO
-from .density import LatentDensity
-from .elbo import ELBO
-from .enumeration import Enumeration
-from .estimate import Curve, Draws, Estimate, Estimator
-from .eubo import EUBO
-from .exact import Exact
-from .filtering import ParticleFilter
-from .fit import Run, fit, linear_warmup
-from .gaps import Gaps, gaps
-from .importance import ImportanceSampling
-from .joint_evidence import JointEvidence, joint_evidence
-from .nuts import NUTS
-from .objective import Objective
-from .posterior import Posteriors, posterior
-from .precision import Precision
-from .predict import reconstruct, sample, traverse
-from .pyro_loss import PyroLoss
-from .refine import Refinement, refine
-from .renyi import IWAE, Renyi
-from .simulate import simulate
-from .usage import Usage, usage
+from .estimators.annealing import HMC, MALA, AnnealedImportance, TemperedSMC, Transition
+from .estimators.cubo import CUBO
+from .estimators.enumeration import Enumeration
+from .estimators.estimate import Curve, Draws, Estimate, Estimator
+from .estimators.eubo import EUBO
+from .estimators.exact import Exact
+from .estimators.filtering import ParticleFilter
+from .estimators.importance import ImportanceSampling
+from .estimators.latent_density import LatentDensity
+from .estimators.mcmc.nuts import NUTS
+from .graphs import CompileReport
+from .objectives.elbo import ELBO
+from .objectives.objective import Objective
+from .objectives.pyro_loss import PyroLoss
+from .objectives.renyi import IWAE, Renyi
+from .studies.brackets import Bracket, Sandwich, sandwich
+from .studies.comparison import Comparison, compare
+from .studies.inference_gaps import Gaps, gaps
+from .studies.joint import JointEvidence, joint_evidence
+from .studies.latent_usage import Usage, usage
+from .studies.posteriors import Posteriors, posterior
+from .studies.prediction import reconstruct, sample, traverse
+from .studies.refinement import Refinement, refine
+from .studies.simulation import simulate
+from .studies.simulation_based_calibration import Calibration, calibration
+from .training.checkpoints import load_checkpoint, restore
+from .training.fitting import Run, fit, linear_warmup
+from .training.own_loop import CompiledSVI, compiled_svi
+from .training.precision import Precision
+from .weights.chunks import log_weights
 
 __all__ = [
     "CUBO",

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from .batch import Batch, length, signature
 from .errors import PairError
-from .ownership import networks_of
-from .probe import probe
-from .structure import Structure
+from .programs.networks import networks_of
+from .programs.probe import probe
+from .programs.structure import Structure
 
 __all__ = ["Pair"]
 

@@ -30,10 +30,10 @@ from pyrogen.inference import (
     compare,
     fit,
 )
-from pyrogen.inference.annealing.ais import anneal
-from pyrogen.inference.annealing.mover import Mover
-from pyrogen.inference.annealing.pilot import plan
-from pyrogen.inference.weights import weigh
+from pyrogen.inference.estimators.annealing.ais import anneal
+from pyrogen.inference.estimators.annealing.mover import Mover
+from pyrogen.inference.estimators.annealing.pilot import plan
+from pyrogen.inference.weights.terms import weigh
 from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 
 # Beta draws have no meta kernel in torch: `tests/models/test_contract.py` gives that pair its draw.

@@ -18,7 +18,7 @@ from pyrogen.batch import arguments, length
 from pyrogen.checks import check
 from pyrogen.errors import PyrogenError
 from pyrogen.inference import ELBO, IWAE, ImportanceSampling, PyroLoss, compare, fit
-from pyrogen.structure import Structure, evaluation_mode
+from pyrogen.programs.structure import Structure, evaluation_mode
 
 from .attempt import Attempt
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.batch import Batch, arguments, map_tensors
-from pyrogen.run import Site, Sites
-from pyrogen.traces import innermost, samples
+from pyrogen.programs.run import Site, Sites
+from pyrogen.programs.traces import innermost, samples
 
 from .once import once
 from .preservation import preserved_generators

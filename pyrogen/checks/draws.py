@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrogen.batch import Batch, arguments
 from pyrogen.lines import program_line
-from pyrogen.run import Sites, run_guide, run_model
+from pyrogen.programs.run import Sites, run_guide, run_model
 
 from .once import once
 from .preservation import preserved_generators

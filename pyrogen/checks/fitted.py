@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import index
-from pyrogen.run import Site
-from pyrogen.traces import innermost
+from pyrogen.programs.run import Site
+from pyrogen.programs.traces import innermost
 
 from .once import once
 

@@ -15,13 +15,13 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pyrogen.batch import Batch, arguments, device_of, index, length
-from pyrogen.broadcasting import log_probs
 from pyrogen.errors import PairError
 from pyrogen.lines import LineRecorder, line_of_error
-from pyrogen.probe import frozen_stay_frozen
-from pyrogen.run import Sites, run_guide, run_model
-from pyrogen.structure import Structure, evaluation_mode
-from pyrogen.traces import innermost, samples
+from pyrogen.programs.probe import frozen_stay_frozen
+from pyrogen.programs.run import Sites, run_guide, run_model
+from pyrogen.programs.structure import Structure, evaluation_mode
+from pyrogen.programs.traces import innermost, samples
+from pyrogen.programs.vectorization import log_probs
 
 if TYPE_CHECKING:
     from pyrogen.pair import Pair

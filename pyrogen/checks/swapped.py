@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.batch import Batch
-from pyrogen.run import Sites
+from pyrogen.programs.run import Sites
 
 if TYPE_CHECKING:
     from .subject import Subject

@@ -4,6 +4,6 @@ Each command is a module with `add_arguments` and `run`. What is heavy (torch, P
 functions that need it, so that help is there at once.
 """
 
-from .program import main
+from .entry import main
 
 __all__ = ["main"]

@@ -55,7 +55,7 @@ def run(options: Namespace) -> None:
     """
     from pyrogen.devices import device_named
     from pyrogen.inference import compare
-    from pyrogen.inference.processes import joined, own_device
+    from pyrogen.processes import joined, own_device
     from pyrogen.report import print_table, render
 
     if options.rows < 1:

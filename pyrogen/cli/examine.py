@@ -22,7 +22,7 @@ from .specs import make_estimators
 
 if TYPE_CHECKING:
     from pyrogen.data import Split
-    from pyrogen.inference.posterior.drawing import Method
+    from pyrogen.inference.studies.posteriors.posterior_draws import Method
 
 __all__ = ["add_arguments", "run"]
 

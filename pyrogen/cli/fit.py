@@ -30,8 +30,8 @@ from .specs import make_objective, make_optimizer, make_scheduler
 if TYPE_CHECKING:
     from pyrogen.data import Dataset
     from pyrogen.inference import Run
-    from pyrogen.inference.processes import Processes
     from pyrogen.pair import Pair
+    from pyrogen.processes import Processes
 
 __all__ = ["add_arguments", "run"]
 
@@ -106,7 +106,7 @@ def run(options: Namespace) -> None:
     """
     from pyrogen.devices import device_named
     from pyrogen.inference import linear_warmup
-    from pyrogen.inference.processes import joined, own_device
+    from pyrogen.processes import joined, own_device
 
     name, source = options.name or options.pair, options.data
     if name is None:
@@ -183,7 +183,7 @@ def _scaled(schedule: Callable[[int], float], factor: float) -> Callable[[int], 
 @contextmanager
 def _replacing(directory: Path, processes: Processes, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """Refuse to overwrite a run unasked; afterwards remove what was made from parameters that are no more."""
-    from pyrogen.inference.checkpoint import CHECKPOINT
+    from pyrogen.inference.training.checkpoints import CHECKPOINT
 
     checkpoint = directory / CHECKPOINT
 

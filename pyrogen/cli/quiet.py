@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyrogen.inference.processes import Processes
+    from pyrogen.processes import Processes
 
 __all__ = ["quiet_unless_first"]
 

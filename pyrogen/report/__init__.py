@@ -8,7 +8,7 @@ imports neither matplotlib nor Jinja2.
 from __future__ import annotations
 
 from . import plots
-from .generation import generation
+from .animation import generation
 from .page import render
 from .records import load_record
 from .runs import load_config, load_history, load_pictures, load_usage

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plots
+from .animation import generation
 from .calibration import format_calibration
 from .gaps import format_gaps
-from .generation import generation
 from .posteriors import format_posteriors
 from .records import Array, column
 from .runs import Run

@@ -73,7 +73,7 @@ def test_choices_that_help_repeats_are_those_of_the_library() -> None:
 
     from pyrogen.cli import fit
     from pyrogen.data.binarize import BINARIZATIONS
-    from pyrogen.inference.objective import Gradient
+    from pyrogen.inference.objectives.objective import Gradient
 
     parser = ArgumentParser()
     fit.add_arguments(parser)

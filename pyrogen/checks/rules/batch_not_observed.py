@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pyrogen.traces import samples
+from pyrogen.programs.traces import samples
 
 from ..examples import RIGHT
 from ..finding import Finding

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pyrogen.traces import data_dim, samples
+from pyrogen.programs.traces import data_dim, samples
 
 from ..finding import Finding
 from ..rule import Rule

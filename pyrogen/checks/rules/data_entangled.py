@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pyrogen.broadcasting import close
+from pyrogen.programs.vectorization import close
 
 from ..examples import RIGHT
 from ..finding import Finding

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pyrogen.batch import index
-from pyrogen.traces import data_dim, samples
+from pyrogen.programs.traces import data_dim, samples
 
 from ..examples import RIGHT
 from ..finding import Finding

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyro.distributions import Unit
 
-from pyrogen.traces import data_dim, innermost
+from pyrogen.programs.traces import data_dim, innermost
 
 from ..finding import Finding
 from ..rule import Rule

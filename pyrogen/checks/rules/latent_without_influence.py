@@ -9,8 +9,8 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
-from pyrogen.run import run_model
-from pyrogen.traces import innermost
+from pyrogen.programs.run import run_model
+from pyrogen.programs.traces import innermost
 
 from ..examples import RIGHT
 from ..finding import Finding

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyro.distributions import Delta
 
-from pyrogen.traces import innermost
+from pyrogen.programs.traces import innermost
 
 from ..examples import RIGHT
 from ..finding import Finding

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from pyro.distributions import Delta
 
-from pyrogen.run import run_guide, run_model
-from pyrogen.traces import innermost
+from pyrogen.programs.run import run_guide, run_model
+from pyrogen.programs.traces import innermost
 
 from ..finding import Finding
 from ..rule import Rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pyrogen.traces import is_summed_out
+from pyrogen.programs.traces import is_summed_out
 
 from ..finding import Finding
 from ..rule import Rule

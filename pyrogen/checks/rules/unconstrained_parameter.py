@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
-from pyrogen.run import run_guide, run_model
-from pyrogen.traces import innermost
+from pyrogen.programs.run import run_guide, run_model
+from pyrogen.programs.traces import innermost
 
 from ..finding import Finding
 from ..rule import Rule

@@ -1,0 +1,241 @@
+"""Annealed importance sampling: the evidence by many small steps from a known distribution to the posterior.
+
+Axes: temperatures, chains, data, dims.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm.auto import trange
+
+from pyrogen.batch import Batch, index, length
+from pyrogen.errors import ConfigurationError
+from pyrogen.pair import Pair
+
+from ...weights.chunks import DEFAULT_MAX_BYTES
+from ..estimate import Draws, Estimate, Estimator, columns
+from ..latent_density import Initial, LatentDensity
+from .budget import rows_at_once
+from .mover import Mover
+from .pilot import Plan, plan
+from .schedule import Schedule, require_schedule
+from .transition import HMC, State, Transition
+
+__all__ = ["Annealed", "AnnealedImportance", "anneal", "log_mean"]
+
+_RAISED = 1.25
+_LEAST_SIZE = 0.2  # of the effective number of chains, as a share
+
+
+class AnnealedImportance(Estimator):
+    r"""log p(x) by annealed importance sampling.
+
+    Each chain begins at a draw from a known distribution, the prior or the guide, and moves along the path
+
+    .. math:: f_\beta(z) = f_0(z)^{1 - \beta} \, p(x, z)^\beta, \qquad 0 = \beta_0 < \dots < \beta_T = 1,
+
+    by transitions that leave each :math:`f_{\beta_t}` invariant, and its weight is
+    :math:`\prod_t f_{\beta_t}(z_{t-1}) / f_{\beta_{t-1}}(z_{t-1})`. The mean weight is an unbiased estimate of the evidence,
+    so that its logarithm is, in expectation, a lower bound that closes as temperatures and chains grow. Temperatures, step
+    sizes and scales are chosen by a pilot run and then frozen.
+
+    Reference:
+        Neal 2001, Annealed Importance Sampling, https://arxiv.org/abs/physics/9803008
+        Wu, Burda, Salakhutdinov & Grosse 2017, On the Quantitative Analysis of Decoder-Based Generative Models,
+        https://arxiv.org/abs/1611.04273
+
+    Args:
+        temperatures: number T of steps.
+        chains: chains for each datum.
+        initial: ``"prior"`` or ``"guide"``.
+        transition: `HMC` or `MALA`, once at each temperature.
+        schedule: ``"sigmoid"``, ``"linear"``, ``"adaptive"`` (each datum its own temperatures, equally far apart by the
+            pilot run's conditional effective sample size), or the temperatures themselves, from 0 to 1.
+        max_bytes: memory that an estimate may use.
+
+    Raises:
+        ConfigurationError: no temperature, fewer than two chains, or temperatures that do not run from 0 to 1.
+
+    Example:
+        >>> from pyrogen.models import LinearGaussianVAE
+        >>> estimator = AnnealedImportance(20, chains=4)
+        >>> estimate = estimator.estimate(LinearGaussianVAE((4,), latent=2), torch.zeros(3, 4))
+        >>> estimate.log_prob.shape, estimate.diagnostics["acceptance"].shape
+        (torch.Size([3]), torch.Size([3]))
+    """
+
+    def __init__(
+        self,
+        temperatures: int = 1000,
+        *,
+        chains: int = 16,
+        initial: Initial = "prior",
+        transition: Transition | None = None,
+        schedule: Schedule = "sigmoid",
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> None:
+        require_schedule(schedule)
+        if not isinstance(schedule, str):
+            temperatures = len(schedule) - 1
+        if temperatures < 1:
+            raise ConfigurationError(f"temperatures must be at least 1, not {temperatures}")
+        if chains < 2:
+            raise ConfigurationError(f"chains must be at least 2, to have a standard error, not {chains}")
+        if initial not in ("prior", "guide"):
+            raise ConfigurationError(f"unknown initial distribution {initial!r}: use 'prior' or 'guide'")
+        self.temperatures, self.chains, self.initial, self.max_bytes = temperatures, chains, initial, max_bytes
+        self.transition = HMC() if transition is None else transition
+        self.schedule = schedule
+        self.name = f"AIS({temperatures})" if initial == "prior" else f"AIS({temperatures}) from the guide"
+
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        LatentDensity(pair, batch, initial=self.initial)
+
+    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
+        """See `Estimator.estimate`."""
+        start = time.perf_counter()
+        density = LatentDensity(pair, batch, initial=self.initial)
+        log_prob, standard_error, ess, acceptance, lost = columns(5, batch)
+        kept: list[Draws] = []
+        gradients = 0
+        for data, part in self._blocks(density, batch, progress):
+            pilot = Mover(density)
+            chosen = plan(pilot, part, self.transition, self.schedule, self.temperatures)
+            mover = Mover(density, calls=self.temperatures * -(-length(batch) // length(part)))
+            done = anneal(mover, part, mover.start(density.draw(part, self.chains), part), chosen, self.transition)
+            lost[data] = torch.isnan(done.log_weight).sum(0).double()
+            log_weight = done.log_weight.nan_to_num(nan=-math.inf, neginf=-math.inf)
+            log_prob[data], standard_error[data], ess[data] = log_mean(log_weight)
+            acceptance[data] = done.acceptance.double()
+            kept.append(resampled(density, done.state.u, log_weight, part))
+            gradients += pilot.gradients + mover.gradients
+        uneven = ess < _LEAST_SIZE * self.chains
+        return Estimate(
+            name=self.name,
+            kind="consistent",
+            log_prob=log_prob,
+            standard_error=standard_error,
+            evaluations=gradients,
+            seconds=time.perf_counter() - start,
+            particles=self.chains,
+            ess=ess,
+            draws=joined_draws(kept),
+            gradients=gradients,
+            diagnostics={"acceptance": acceptance, "lost": lost},
+            freedom=self.chains - 1,
+            flagged=uneven | (lost > 0),
+            notes=tuple(_notes(lost, uneven, self.chains)),
+        )
+
+    def _blocks(self, density: LatentDensity, batch: Batch, progress: bool) -> Iterator[tuple[slice, Batch]]:
+        rows = rows_at_once(density, batch, self.chains, self.max_bytes)
+        for first in trange(0, length(batch), rows, disable=not progress, unit="block", leave=False):
+            data = slice(first, min(first + rows, length(batch)))
+            yield data, index(batch, data) if rows < length(batch) else batch
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """Chains at the end of a path."""
+
+    state: State
+    log_weight: Tensor
+    """(chains, data), in nats, double precision; ``nan`` where a chain met a value that is not finite."""
+    acceptance: Tensor
+    """Mean probability of acceptance, (data,)."""
+
+
+def anneal(
+    mover: Mover, batch: Batch, state: State, chosen: Plan, transition: Transition, *, backwards: bool = False
+) -> Annealed:
+    """Move chains along a path and weigh them.
+
+    Args:
+        mover: moves them.
+        batch: the data.
+        state: draws from the initial distribution, or, `backwards`, from the posterior.
+        chosen: temperatures, step sizes and scales.
+        transition: what moves them at each temperature.
+        backwards: go from 1 to 0; the weights are still those of the way there.
+    """
+    betas, count = chosen.betas, len(chosen.betas) - 1
+    log_weight = torch.zeros_like(state.slope, dtype=torch.float64)
+    acceptance = torch.zeros_like(state.slope[0])
+    for place in range(count, 0, -1) if backwards else range(1, count + 1):
+        width = betas[place] - betas[place - 1]  # (data,)
+        if not backwards:
+            log_weight += width * state.slope
+        beta = betas[place].to(state.u)
+        moved = mover.move(batch, state, beta, chosen.steps[place].to(state.u), chosen.scales.at(beta), transition.steps)
+        state = moved.state
+        acceptance = acceptance + moved.acceptance.mean(0)
+        if backwards:
+            log_weight += width * state.slope
+    return Annealed(state, log_weight, acceptance / count)
+
+
+def log_mean(log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The logarithm of the mean weight, its standard error, and the effective number of chains.
+
+    The error is that of the weights as they are, by the delta method, which knows nothing of weights that a few chains have
+    not met; or that of log-normal weights, ``sqrt((exp(s^2) - 1) / K)`` with the variance ``s^2`` of the log weights, where
+    that is larger, for log weights that are sums of many small terms are nearly normal. It is raised by a quarter at most,
+    because a single chain that has lost its way makes ``s`` large without having any say in the mean.
+
+    Args:
+        log_weight: (chains, data).
+
+    Returns:
+        Three tensors (data,); minus infinity, infinity and zero where no chain has any weight.
+    """
+    count = len(log_weight)
+    total = log_weight.logsumexp(0)  # (data,)
+    relative = (log_weight - total).nan_to_num(nan=-math.inf).exp()  # (chains, data)
+    ess = 1 / relative.square().sum(0)
+    error = ((relative * count - 1).square().sum(0) / (count * (count - 1))).sqrt()
+    normal = (log_weight.var(0).expm1() / count).sqrt().nan_to_num(nan=0.0)  # no number where a weight is zero
+    error = torch.maximum(error, torch.minimum(normal, _RAISED * error))
+    dead = total == -math.inf
+    return total - math.log(count), error.masked_fill(dead, math.inf), ess.masked_fill(dead, 0.0)
+
+
+def resampled(density: LatentDensity, u: Tensor, log_weight: Tensor, batch: Batch) -> Draws:
+    """As many draws from the posterior as there are chains, resampled by their weights.
+
+    Args:
+        density: the path.
+        u: (chains, data, dims).
+        log_weight: (chains, data).
+        batch: the data.
+    """
+    chains = len(log_weight)
+    weight = (log_weight - log_weight.amax(0)).exp().nan_to_num(nan=1.0)  # (chains, data)
+    chosen = torch.multinomial(weight.T, chains, replacement=True).T  # (draws, data)
+    latents, log_likelihood = density.constrained(u.gather(0, chosen[..., None].expand_as(u)), batch)
+    return Draws(latents, log_likelihood)
+
+
+def joined_draws(parts: list[Draws]) -> Draws:
+    """Draws of consecutive data as one."""
+    latents = {name: torch.cat([part.latents[name] for part in parts], 1) for name in parts[0].latents}
+    return Draws(latents, torch.cat([part.log_likelihood for part in parts], 1))
+
+
+def _notes(lost: Tensor, uneven: Tensor, chains: int) -> Iterator[str]:
+    if bool((lost > 0).any()):
+        yield (
+            f"{int(lost.sum())} chains of {int((lost > 0).sum())} data met a value that is not finite; they count with "
+            "weight zero, which lowers the estimate"
+        )
+    if bool(uneven.any()):
+        yield (
+            f"a few of the {chains} chains carry most of the weight for {float(uneven.double().mean()):.1%} of the data: "
+            "the estimate is then likely too low and its error too small; use more temperatures"
+        )

@@ -1,0 +1,274 @@
+"""The joint density of each datum's latents on an unconstrained space, for the methods that move particles by its gradient.
+
+Axes: chains, data, dims (all latents of a datum, unconstrained and laid side by side).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to, constraints
+
+from pyrogen.batch import Batch, arguments, device_of, index, length
+from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
+from pyrogen.pair import Pair
+from pyrogen.programs.run import Site, Sites, run_guide, run_model
+from pyrogen.programs.structure import Structure
+from pyrogen.programs.traces import innermost
+
+from ..weights.chunks import evaluation
+from ..weights.terms import LogTerms, reduce_site
+
+__all__ = ["Initial", "LatentDensity", "Terms"]
+
+Initial: TypeAlias = Literal["prior", "guide"]
+
+
+class Terms(NamedTuple):
+    """The two ends of a path, ``log f_beta = base + beta * slope``, at some particles: each (chains, data), in nats."""
+
+    base: Tensor
+    """The log density of the initial distribution, a normalised one, on the unconstrained space."""
+    slope: Tensor
+    """``log p(x, z)`` minus the initial log density: log p(x | z) from the prior, the log weight from the guide."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a latent lies among the columns of the unconstrained space."""
+
+    name: str
+    dim: int
+    """Dimension of the data plate, counted from the right of the batch shape."""
+    batch_dims: int
+    """Number of plate dimensions of the site."""
+    rest: tuple[int, ...]
+    """Shape of a datum's unconstrained value: other plates, event."""
+    columns: slice
+
+
+class LatentDensity:
+    """The density of a pair's latents on the unconstrained space, along a path from an initial distribution to the joint.
+
+    ``log f_beta(u) = (1 - beta) log f_0(u) + beta log f_1(u)``, where ``f_0`` is the prior or the guide, ``f_1(u)`` is
+    ``p(x, z(u)) |dz/du|``, and ``z(u)`` is Pyro's ``biject_to`` of each latent's support.
+
+    Args:
+        pair: the pair.
+        batch: data of the kind that is to come; a look at it tells the shapes.
+        initial: where the path begins.
+
+    Raises:
+        NotPerDatum: the pair's latents are not each datum's own.
+        PairError: a latent is discrete; the pair has no latents, or does not run for several particles at once; the guide
+            draws what the model does not know, and the path begins at it.
+
+    Example:
+        >>> from pyrogen.models import LinearGaussianVAE
+        >>> pair, x = LinearGaussianVAE((4,), latent=2), torch.zeros(3, 4)
+        >>> density = LatentDensity(pair, x)
+        >>> u = density.draw(x, chains=5)
+        >>> u.shape, density.terms(u, x).slope.shape
+        (torch.Size([5, 3, 2]), torch.Size([5, 3]))
+    """
+
+    def __init__(self, pair: Pair, batch: Batch, *, initial: Initial = "prior") -> None:
+        if initial not in ("prior", "guide"):
+            raise ConfigurationError(f"unknown initial distribution {initial!r}: use 'prior' or 'guide'")
+        self.pair, self.initial = pair, initial
+        self.structure = require_movable(pair, batch)
+        self._places: list[_Place] = []
+        devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
+        with evaluation(pair), pair.scope(), torch.random.fork_rng(devices=devices):
+            few = index(batch, slice(min(2, length(batch)))) if self.structure.amortized else batch
+            guide = self._guide(few, 2)
+            model = self._model(few, 2, guide.latents())
+            self._look(guide, model)
+
+    @property
+    def dims(self) -> int:
+        """Number of unconstrained dimensions of a datum's latents."""
+        last: int = self._places[-1].columns.stop
+        return last
+
+    def draw(self, batch: Batch, chains: int) -> Tensor:
+        """Unconstrained draws from the initial distribution, (chains, data, dims)."""
+        return self.draw_prior(batch, chains) if self.initial == "prior" else self.draw_guide(batch, chains)
+
+    def draw_prior(self, batch: Batch, chains: int) -> Tensor:
+        """Unconstrained draws from the prior, (chains, data, dims)."""
+        with evaluation(self.pair), self.pair.scope():
+            return self._pack(self._model(batch, chains, {}, draw=True), batch, chains)
+
+    def draw_guide(self, batch: Batch, chains: int) -> Tensor:
+        """Unconstrained draws from the guide, (chains, data, dims)."""
+        with evaluation(self.pair), self.pair.scope():
+            drawn = self._guide(batch, chains)
+            return self._pack(self._model(batch, chains, drawn.latents()), batch, chains)
+
+    def terms(self, u: Tensor, batch: Batch) -> Terms:
+        """The path's base and slope at unconstrained latents, differentiable where gradients are enabled.
+
+        Args:
+            u: (chains, data, dims).
+            batch: the data.
+        """
+        with self.pair.scope():
+            model, volume = self._at(u, batch)
+            prior, likelihood = LogTerms(), LogTerms()
+            for site in model.visited.values():
+                (likelihood if site.observed else prior).add(site.log_prob(), site, self.structure)
+            log_prior, log_likelihood = _local(prior, u), _local(likelihood, u)
+            if self.initial == "prior":
+                return Terms(log_prior + volume, log_likelihood)
+            args, kwargs = arguments(batch)
+            guide = run_guide(
+                self.pair, args, kwargs, particles=len(u), nesting=self.structure.nesting, given=model.latents()
+            )
+            posterior = LogTerms()
+            for site in guide.visited.values():
+                posterior.add(site.log_prob(), site, self.structure)
+            log_guide = _local(posterior, u)
+            return Terms(log_guide + volume, log_likelihood + log_prior - log_guide)
+
+    def constrained(self, u: Tensor, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """The latents, by site, each (chains, data, other plates..., event...), and log p(x | z), (chains, data)."""
+        with evaluation(self.pair), self.pair.scope():
+            model, _ = self._at(u, batch)
+            likelihood = LogTerms()
+            found = {}
+            for site in model.visited.values():
+                if site.observed:
+                    likelihood.add(site.log_prob(), site, self.structure)
+            for place in self._places:
+                site = model.visited[place.name]
+                value = _padded(site.value, site.fn.event_dim, place.batch_dims)
+                found[place.name] = value.movedim(place.dim - site.fn.event_dim, 1)
+            return found, _local(likelihood, u)
+
+    def unconstrained(self, latents: dict[str, Tensor], batch: Batch) -> Tensor:
+        """The inverse of `constrained`: (chains, data, dims)."""
+        chains = len(next(iter(latents.values())))
+        given = {}
+        with evaluation(self.pair), self.pair.scope():
+            for place in self._places:
+                value = latents[place.name]  # (chains, data, other plates..., event...)
+                given[place.name] = value.movedim(1, place.batch_dims + 1 + place.dim)
+            return self._pack(self._model(batch, chains, given), batch, chains)
+
+    def _look(self, guide: Sites, model: Sites) -> None:
+        """Learn the shape of each latent, and refuse what cannot be moved by a gradient."""
+        start = 0
+        for name, site in model.visited.items():
+            if site.observed:
+                continue
+            if innermost(site.fn).support.is_discrete:
+                raise PairError(
+                    f"latent '{name}' is discrete ({type(innermost(site.fn)).__name__}), and cannot be moved by the "
+                    "gradient of its density: sum it out (Enumeration does where it is finite), or use ImportanceSampling"
+                )
+            if site.dim is None:
+                raise NotPerDatum(f"latent '{name}' lies outside plate '{self.pair.data_plate}': all data share it")
+            free = _inverse(site)
+            batch_dims = self.structure.nesting
+            value = _padded(free, free.dim() - (site.value.dim() - site.fn.event_dim), batch_dims)
+            rest = value.movedim(site.dim - (value.dim() - 1 - batch_dims), 1).shape[2:]
+            stop = start + int(torch.Size(rest).numel())
+            self._places.append(_Place(name, site.dim, batch_dims, tuple(rest), slice(start, stop)))
+            start = stop
+        if not self._places:
+            raise PairError("the pair has no latents: its log_prob is the evidence already, which ELBO or Exact report")
+        extra = [name for name in guide.visited if name not in model.visited]
+        if extra and self.initial == "guide":
+            raise PairError(
+                f"site '{extra[0]}' of the guide is no latent of the model, so that its density of the latents alone "
+                "is not known: begin at the prior (initial='prior')"
+            )
+
+    def _at(self, u: Tensor, batch: Batch) -> tuple[Sites, Tensor | float]:
+        """A run of the model at unconstrained latents, and the log volume of the transforms, (chains, data)."""
+        volumes: list[Tensor] = []
+        given = {place.name: partial(self._constrain, place, u, volumes) for place in self._places}
+        model = self._model(batch, len(u), given)
+        return model, sum(volumes)
+
+    def _constrain(self, place: _Place, u: Tensor, volumes: list[Tensor], fn: Any) -> Tensor:
+        """A latent's value, given its distribution; adds the log volume of its transform to `volumes`."""
+        start, stop = place.columns.start, place.columns.stop
+        value = u.narrow(-1, start, stop - start)  # (chains, data, columns)
+        value = value.reshape(*value.shape[:2], *place.rest)
+        value = value.movedim(1, place.batch_dims + 1 + place.dim)  # (chains, plates..., unconstrained event...)
+        if _is_real(fn.support):
+            return value
+        transform = biject_to(fn.support)
+        result: Tensor = transform(value)
+        volume = transform.log_abs_det_jacobian(value, result)  # (chains, plates..., part of the event...)
+        batch_dims = place.batch_dims + 1
+        if volume.dim() > batch_dims:
+            volume = volume.flatten(batch_dims).sum(-1)  # (chains, plates...)
+        volumes.append(reduce_site(volume, place.dim, self.structure.nesting))  # (chains, data)
+        return result
+
+    def _pack(self, model: Sites, batch: Batch, chains: int) -> Tensor:
+        columns = []
+        for place in self._places:
+            site = model.visited[place.name]
+            free = _inverse(site)
+            event_dims = free.dim() - (site.value.dim() - site.fn.event_dim)
+            value = _padded(free, event_dims, place.batch_dims).movedim(place.dim - event_dims, 1)
+            columns.append(value.expand(chains, length(batch), *place.rest).flatten(2) if place.rest else value[..., None])
+        return torch.cat(columns, -1)  # (chains, data, dims)
+
+    def _guide(self, batch: Batch, chains: int) -> Sites:
+        args, kwargs = arguments(batch)
+        return run_guide(self.pair, args, kwargs, particles=chains, nesting=self.structure.nesting)
+
+    def _model(self, batch: Batch, chains: int, latents: Any, *, draw: bool = False) -> Sites:
+        args, kwargs = arguments(batch)
+        return run_model(self.pair, args, kwargs, latents, particles=chains, nesting=self.structure.nesting, draw=draw)
+
+
+def require_movable(pair: Pair, batch: Batch) -> Structure:
+    """The structure of a pair each of whose data has latents of its own, which many chains can move at once.
+
+    Raises:
+        NotPerDatum: the latents are not each datum's own.
+        PairError: the pair does not run for several particles at once.
+    """
+    structure = pair.structure(batch)
+    structure.require_per_datum("moving each datum's latents")
+    if structure.subsampled:
+        raise NotPerDatum(
+            f"plate '{pair.data_plate}' draws a subsample of the batch: pass the data of interest as the batch, and give "
+            "the plate no subsample_size"
+        )
+    if structure.loop is not None:
+        raise PairError(f"the pair does not run for several particles at once: {structure.loop}")
+    return structure
+
+
+def _local(terms: LogTerms, u: Tensor) -> Tensor:
+    """A sum of log densities of each datum, (chains, data), for latents (chains, data, dims)."""
+    shape = u.shape[:2]
+    return u.new_zeros(shape) if terms.local is None else terms.local.expand(shape)
+
+
+def _inverse(site: Site) -> Tensor:
+    """The unconstrained value of a latent."""
+    return site.value if _is_real(site.fn.support) else biject_to(site.fn.support).inv(site.value)
+
+
+def _padded(value: Tensor, event_dims: int, batch_dims: int) -> Tensor:
+    """A value with all plate dimensions and the chains' in front: (chains, plates..., event...)."""
+    missing = batch_dims + 1 - (value.dim() - event_dims)
+    return value.reshape((1,) * missing + value.shape)
+
+
+def _is_real(support: Any) -> bool:
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support is constraints.real or support is constraints.real_vector

@@ -1,0 +1,1 @@
+"""Markov chain Monte Carlo: NUTS, its diagnostics, and the evidence from its draws."""

@@ -1,0 +1,1 @@
+"""What training maximises, and how its gradient is estimated."""

@@ -1,0 +1,113 @@
+"""The evidence lower bound, to train with and to report."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+from torch import Tensor
+
+from pyrogen.batch import Batch
+from pyrogen.errors import ConfigurationError
+from pyrogen.pair import Pair
+from pyrogen.programs.structure import Structure
+
+from ..estimators.estimate import Estimate, Estimator, columns
+from ..weights.chunks import DEFAULT_MAX_BYTES, blocks
+from ..weights.terms import Weighed
+from .free_bits import spare
+from .objective import Gradient, Objective
+
+__all__ = ["ELBO"]
+
+
+class ELBO(Objective, Estimator):
+    """The evidence lower bound: reconstruction minus KL divergence.
+
+    ``ELBO(x) = E_q(z|x)[log p(x, z) - log q(z | x)] = E_q(z|x)[log p(x | z)] - KL(q(z | x) || p(z)) <= log p(x)``
+
+    Reference:
+        Kingma & Welling 2014, Auto-Encoding Variational Bayes, https://arxiv.org/abs/1312.6114
+        Roeder, Wu & Duvenaud 2017, Sticking the Landing, https://arxiv.org/abs/1703.09194
+
+    Args:
+        particles: draws for each datum in a training step.
+        kl: ``"analytic"`` takes the KL divergence in closed form where Pyro has one and it is right (model and guide
+            visit their latents in one order), and samples it elsewhere; ``"sampled"`` always samples it.
+        gradient: ``"pathwise"`` or ``"sticking-the-landing"`` (which samples the KL divergence). Sites that cannot be
+            reparameterized get a score-function gradient with a baseline under ``"pathwise"``.
+        draws: draws for each datum in an estimate.
+        max_bytes: memory that an estimate may use.
+        free_bits: in training, nats of divergence that cost each unit of a local latent nothing, so that a strong decoder
+            does not leave the latent unused; see `pyrogen.inference.objectives.free_bits`. It never enters an estimate.
+
+    Example:
+        >>> import torch
+        >>> from pyrogen.models import LinearGaussianVAE
+        >>> pair = LinearGaussianVAE((4,), latent=2)
+        >>> ELBO().estimate(pair, torch.zeros(3, 4)).log_prob.shape
+        torch.Size([3])
+    """
+
+    def __init__(
+        self,
+        particles: int = 1,
+        *,
+        kl: Literal["analytic", "sampled"] | None = None,
+        gradient: Gradient = "pathwise",
+        draws: int = 250,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        free_bits: float = 0.0,
+    ) -> None:
+        super().__init__(particles, gradient)
+        if kl not in (None, "analytic", "sampled"):
+            raise ConfigurationError(f"unknown kl {kl!r}: use 'analytic' or 'sampled'")
+        if gradient == "doubly-reparameterized":
+            raise ConfigurationError("an ELBO has no weights to reparameterize: use gradient='sticking-the-landing'")
+        if kl == "analytic" and gradient != "pathwise":
+            raise ConfigurationError(f"gradient={gradient!r} differentiates a sampled KL divergence: use kl='sampled'")
+        if draws < 2:
+            raise ConfigurationError(f"draws must be at least 2, to have a standard error, not {draws}")
+        if not 0 <= free_bits < float("inf"):
+            raise ConfigurationError(f"free_bits must be a number of nats, at least 0, not {free_bits}")
+        if free_bits and gradient != "pathwise":
+            raise ConfigurationError(f"free bits need gradient='pathwise', not {gradient!r}")
+        self.free_bits = free_bits
+        self.analytic = kl != "sampled" and gradient == "pathwise"
+        self.draws, self.max_bytes = draws, max_bytes
+        self.name = "ELBO" if particles == 1 else f"ELBO({particles})"
+
+    @property
+    def order(self) -> float:
+        """See `Objective.order`."""
+        return 1.0
+
+    def bound(self, log_weight: Tensor) -> Tensor:
+        """See `Objective.bound`."""
+        return log_weight.mean(0)
+
+    def _weigh(self, pair: Pair, batch: Batch, structure: Structure) -> tuple[Weighed, Any]:
+        weighed, correction = super()._weigh(pair, batch, structure)
+        if self.free_bits:
+            spare(weighed, structure, self.free_bits)
+        return weighed, correction
+
+    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
+        """See `Estimator.estimate`."""
+        start = time.perf_counter()
+        log_prob, standard_error = columns(2, batch)
+        for data, log_weight in blocks(
+            pair, batch, self.draws, max_bytes=self.max_bytes, analytic=self.analytic, progress=progress
+        ):
+            values = log_weight.double()
+            log_prob[data] = values.mean(0)
+            standard_error[data] = values.std(0) / self.draws**0.5
+        return Estimate(
+            name=self.name,
+            kind="lower",
+            log_prob=log_prob,
+            standard_error=standard_error,
+            evaluations=self.draws * len(log_prob),
+            seconds=time.perf_counter() - start,
+            particles=self.draws,
+        )

@@ -1,0 +1,304 @@
+"""Bidirectional Monte Carlo: the evidence of simulated data, from below and from above.
+
+Axes: temperatures, chains, data.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyrogen.batch import Batch, device_of, index, length, map_tensors
+from pyrogen.devices import device_named
+from pyrogen.errors import ConfigurationError
+from pyrogen.pair import Pair
+
+from ..estimators.annealing.ais import anneal, log_mean
+from ..estimators.annealing.budget import rows_at_once
+from ..estimators.annealing.mover import Mover
+from ..estimators.annealing.pilot import plan
+from ..estimators.annealing.schedule import Schedule, require_schedule
+from ..estimators.annealing.transition import HMC, Transition
+from ..estimators.exact import Exact
+from ..estimators.latent_density import Initial, LatentDensity
+from ..estimators.result_files import read_record, write_record
+from ..graphs import Compile, require_compile
+from ..weights.chunk_weights import compiling
+from ..weights.chunks import DEFAULT_MAX_BYTES
+from .simulation import simulate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+__all__ = ["Bracket", "Sandwich", "sandwich"]
+
+_RECORD = "sandwich.json"
+_MEANING = (
+    "A bracket says how exact annealed importance sampling is on data that the model itself has made, where it holds the "
+    "truth at its stated rate. On real data only the lower end exists: there the same sampler is likely as exact as here if "
+    "the data are like what the model makes, and may be worse if the model fits them badly."
+)
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Bounds on log p(x) of each simulated datum, at one number of temperatures.
+
+    Attributes:
+        temperatures: number of temperatures.
+        lower: (data,), the logarithm of an unbiased estimate of the evidence: in expectation a lower bound, in nats.
+        upper: (data,), minus the logarithm of an unbiased estimate of its inverse: in expectation an upper bound, in nats.
+        lower_error: (data,), the Monte Carlo standard error of `lower`.
+        gradients: gradients evaluated.
+        seconds: wall time.
+    """
+
+    temperatures: int
+    lower: Tensor
+    upper: Tensor
+    lower_error: Tensor
+    gradients: int
+    seconds: float
+
+    @property
+    def gap(self) -> tuple[float, float]:
+        """Mean distance of the bounds and its standard error over the data, in nats."""
+        found = self.upper - self.lower
+        return float(found.mean()), float(found.std() / len(found) ** 0.5)
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Two numbers that hold the mean of log p(x) over these data with at least this probability, in nats.
+
+        Below, the mean lower bound less its Monte Carlo error; above, the mean upper bound plus an error taken from the
+        spread of the gaps, for the reverse chains of a datum all begin at one draw and do not show theirs alone.
+
+        Raises:
+            ConfigurationError: `level` does not lie between 0 and 1.
+        """
+        quantile = _quantile(level)
+        below = float(self.lower_error.square().sum().sqrt() / len(self.lower))
+        return float(self.lower.mean()) - quantile * below, float(self.upper.mean()) + quantile * self.gap[1]
+
+    def guaranteed(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
+        """For each datum two numbers, each (data,), that hold log p(x) with at least this probability.
+
+        By Markov's inequality an unbiased estimate of a positive number exceeds it by a factor of c with probability 1/c at
+        most. Nothing is assumed of the number of chains or data, at the price of about 3.7 nats on either side at 95%.
+
+        Raises:
+            ConfigurationError: `level` does not lie between 0 and 1.
+        """
+        _quantile(level)
+        margin = math.log(2 / (1 - level))
+        return self.lower - margin, self.upper + margin
+
+
+@dataclass(frozen=True)
+class Sandwich:
+    """Brackets on the evidence of simulated data, for growing numbers of temperatures.
+
+    Attributes:
+        brackets: one for each number of temperatures, on the same data.
+        exact: (data,), the pair's own closed form, where it has one.
+        chains: chains in either direction, for each datum.
+        initial: where the path begins.
+    """
+
+    brackets: list[Bracket]
+    exact: Tensor | None
+    chains: int
+    initial: str
+
+    @property
+    def last(self) -> Bracket:
+        """The bracket of most temperatures."""
+        return self.brackets[-1]
+
+    def __str__(self) -> str:
+        rows = len(self.last.lower)
+        lines = [f"bidirectional Monte Carlo: {rows} simulated data, {self.chains} chains each way from the {self.initial}"]
+        lines += ["temperatures   lower      upper      gap                 95% bracket of the mean    seconds"]
+        for bracket in self.brackets:
+            gap, error = bracket.gap
+            low, high = bracket.interval()
+            lines.append(
+                f"{bracket.temperatures:12d}   {float(bracket.lower.mean()):<10.3f} {float(bracket.upper.mean()):<10.3f} "
+                f"{gap:7.3f} ± {error:<8.3f}  [{low:.3f}, {high:.3f}]   {bracket.seconds:8.1f}"
+            )
+        if self.exact is not None:
+            lines.append(f"exact evidence: {float(self.exact.mean()):.3f}")
+        return "\n".join([*lines, _MEANING])
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values; what is saved, printed and drawn."""
+        return {
+            "version": 1,
+            "chains": self.chains,
+            "initial": self.initial,
+            "exact": None if self.exact is None else self.exact.tolist(),
+            "brackets": [
+                {
+                    **{field.name: _plain(getattr(bracket, field.name)) for field in fields(bracket)},
+                    "interval": bracket.interval(),
+                    "gap": bracket.gap,
+                }
+                for bracket in self.brackets
+            ],
+            "meaning": _MEANING,
+        }
+
+    def plot(self) -> Figure:
+        """Draw the bounds against the number of temperatures."""
+        from pyrogen.report.bracket import bracket
+
+        return bracket(self.record())
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``sandwich.json``."""
+        return write_record(directory, _RECORD, self.record())
+
+    @staticmethod
+    def load(directory: str | Path) -> Sandwich:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        saved = read_record(directory, _RECORD)
+        brackets = [
+            Bracket(
+                temperatures=found["temperatures"],
+                lower=torch.tensor(found["lower"], dtype=torch.float64),
+                upper=torch.tensor(found["upper"], dtype=torch.float64),
+                lower_error=torch.tensor(found["lower_error"], dtype=torch.float64),
+                gradients=found["gradients"],
+                seconds=found["seconds"],
+            )
+            for found in saved["brackets"]
+        ]
+        exact = None if saved["exact"] is None else torch.tensor(saved["exact"], dtype=torch.float64)
+        return Sandwich(brackets, exact, saved["chains"], saved["initial"])
+
+
+def sandwich(
+    pair: Pair,
+    data: Any,
+    simulations: int = 100,
+    *,
+    temperatures: int | Sequence[int] = (100, 1000),
+    chains: int = 16,
+    initial: Initial = "prior",
+    transition: Transition | None = None,
+    schedule: Schedule = "sigmoid",
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    compile: Compile = False,
+    progress: bool = False,
+) -> Sandwich:
+    """Bracket log p(x) of data that the model has made, by annealing forwards from the prior and back from the posterior.
+
+    Latents and data drawn together from the model give an exact draw from each datum's posterior. Chains that go from
+    there back to the initial distribution give an unbiased estimate of the inverse evidence, whose logarithm bounds log
+    p(x) from above in expectation; chains that go forwards bound it from below. How far the two are apart is more than
+    either errs.
+
+    Reference:
+        Grosse, Ghahramani & Adams 2015, Sandwiching the marginal likelihood using bidirectional Monte Carlo,
+        https://arxiv.org/abs/1511.02543
+
+    Args:
+        pair: the pair; it is moved to the device and run in evaluation mode.
+        data: a `pyrogen.data.Split`, or a batch, whose shapes (and whatever the model does not draw, such as labels it is
+            conditioned on) the simulated data take; its rows are repeated where they are too few.
+        simulations: number of data to simulate.
+        temperatures: numbers of temperatures, one bracket for each.
+        chains: chains each way, for each datum.
+        initial: where the path begins.
+        transition: `HMC` or `MALA`.
+        schedule: see `AnnealedImportance`.
+        max_bytes: memory to use.
+        device: ``"auto"``, or a device.
+        seed: seeds simulation and chains; the caller's generators are left as they were.
+        compile: see `pyrogen.inference.compare`.
+        progress: show a progress bar.
+
+    Raises:
+        ConfigurationError: fewer than two data or chains, or no temperatures.
+        PairError: the model's data cannot be simulated, or its latents not be moved; see `LatentDensity`.
+
+    Example:
+        >>> from pyrogen.models import LinearGaussianVAE
+        >>> found = sandwich(LinearGaussianVAE((4,), latent=2), torch.zeros(1, 4), 10, temperatures=(5, 50), chains=4)
+        >>> found.brackets[0].gap[0] > found.last.gap[0]
+        True
+    """
+    counts = [temperatures] if isinstance(temperatures, int) else list(temperatures)
+    require_schedule(schedule)
+    require_compile(compile)
+    if not isinstance(schedule, str):
+        counts = [len(schedule) - 1]
+    for name, value, least in (
+        ("simulations", simulations, 2),
+        ("chains", chains, 2),
+        *(("temperatures", n, 1) for n in counts),
+    ):
+        if value < least:
+            raise ConfigurationError(f"{name} must be at least {least}, not {value}")
+    if not counts:
+        raise ConfigurationError("sandwich needs at least one number of temperatures")
+    place = device_named(device)
+    pair.to(place)
+    batch: Batch = data.to(place).fixed() if hasattr(data, "fixed") else map_tensors(data, lambda tensor: tensor.to(place))
+    rows = torch.arange(simulations, device=device_of(batch)) % length(batch)
+    kind = HMC() if transition is None else transition
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), compiling(compile):
+        torch.manual_seed(seed)
+        made, latents = simulate(pair, index(batch, rows))
+        density = LatentDensity(pair, made, initial=initial)
+        posterior = density.unconstrained({name: value[None] for name, value in latents.items()}, made)  # (1, data, dims)
+        size = rows_at_once(density, made, chains, max_bytes)
+        blocks = [slice(first, min(first + size, simulations)) for first in range(0, simulations, size)]
+        brackets = []
+        for count in tqdm(sorted(counts), disable=not progress, unit="schedule", leave=False):
+            start, gradients = time.perf_counter(), 0
+            lower, upper, error = (torch.empty(simulations, dtype=torch.float64, device=place) for _ in range(3))
+            for block in blocks:
+                part = index(made, block) if len(blocks) > 1 else made
+                pilot, mover = Mover(density), Mover(density, calls=2 * count * len(blocks))
+                chosen = plan(pilot, part, kind, schedule, count)
+                there = anneal(mover, part, mover.start(density.draw(part, chains), part), chosen, kind)
+                lower[block], error[block], _ = log_mean(there.log_weight.nan_to_num(nan=-math.inf, neginf=-math.inf))
+                ends = mover.start(posterior[:, block].expand(chains, -1, -1), part)
+                back = anneal(mover, part, ends, chosen, kind, backwards=True)
+                # A weight that is no number counts as none at all: the bound stays above.
+                upper[block] = -log_mean(-back.log_weight.nan_to_num(nan=-math.inf))[0]
+                gradients += pilot.gradients + mover.gradients
+            brackets.append(Bracket(count, lower.cpu(), upper.cpu(), error.cpu(), gradients, time.perf_counter() - start))
+        exact = _exact(pair, made)
+    return Sandwich(brackets, exact, chains, initial)
+
+
+def _exact(pair: Pair, batch: Batch) -> Tensor | None:
+    if getattr(pair, "log_evidence", None) is None:
+        return None
+    return Exact().estimate(pair, batch).log_prob.detach().double().cpu()
+
+
+def _quantile(level: float) -> float:
+    if not 0 < level < 1:
+        raise ConfigurationError(f"level must lie between 0 and 1, not {level}")
+    return float(torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)))
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, Tensor) else value

@@ -1,0 +1,374 @@
+"""Several estimates of log p(x) on the same data, side by side.
+
+Axes: data, draws.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from pyrogen.batch import Batch, arguments, length, map_tensors
+from pyrogen.checks import preflight
+from pyrogen.devices import device_named
+from pyrogen.errors import ConfigurationError, DataError
+from pyrogen.pair import Pair
+from pyrogen.processes import joined, own_device
+from pyrogen.report import format_table, load_record
+
+from ..estimators.estimate import KHAT_LIMIT, Curve, Draws, Estimate, Estimator, Kind
+from ..estimators.result_files import as_chains, as_draws, load_arviz
+from ..graphs import Compile, require_compile
+from ..training.sharing import estimate_in_shares
+from ..weights.chunk_weights import compiling
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "compare"]
+
+_RECORD, _NETCDF = "comparison.json", "comparison.nc"
+
+
+def compare(
+    pair: Pair,
+    data: Any,
+    estimators: Sequence[Estimator],
+    *,
+    device: str | torch.device = "auto",
+    seed: int = 0,
+    progress: bool = False,
+    compile: Compile = False,
+) -> Comparison:
+    """Estimate log p(x) of the same data in several ways.
+
+    Under ``torchrun`` each process estimates its share of the data, and every one returns the whole comparison.
+
+    Args:
+        pair: the pair; it is moved to the device and run in evaluation mode.
+        data: a `pyrogen.data.Split`, or a batch.
+        estimators: what to estimate with, for instance ``[ELBO(), IWAE(50), ImportanceSampling(5000)]``.
+        device: ``"auto"``, or a device.
+        seed: seeds the particles; the caller's generators are left as they were.
+        progress: show a progress bar for each estimator.
+        compile: compute log weights by a recorded graph of the pair, compiled once a shape of chunk has come up often
+            enough; see `pyrogen.inference.fit`. The draws stay the same.
+
+    Raises:
+        ConfigurationError: no estimator, or two of one name.
+        NotPerDatum: the pair has no evidence of each datum alone; the message names the site.
+        ProcessError: another process is gone.
+
+    Example:
+        >>> from pyrogen.inference import ELBO, Exact, ImportanceSampling
+        >>> from pyrogen.models import LinearGaussianVAE
+        >>> x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+        >>> table = compare(LinearGaussianVAE((4,), latent=2), x, [ELBO(), ImportanceSampling(500), Exact()])
+        >>> [estimate.kind for estimate in table.estimates]
+        ['lower', 'consistent', 'exact']
+    """
+    names = [estimator.name for estimator in estimators]
+    if not names:
+        raise ConfigurationError("compare needs at least one estimator, for instance ELBO()")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"two estimators are called {name!r}: give one another `name`")
+    place = own_device(device_named(device))
+    pair.to(place)
+    batch: Batch = data.to(place).fixed() if hasattr(data, "fixed") else map_tensors(data, lambda tensor: tensor.to(place))
+    described = data.describe() if hasattr(data, "describe") else _description(batch)
+    estimates = []
+    require_compile(compile)
+    cuda = [place] if place.type == "cuda" else []
+    with joined(place) as processes, torch.random.fork_rng(devices=cuda), compiling(compile):
+        pair.initialise(batch)
+        preflight(pair, batch)
+        processes.require_same("arguments", {"rows": length(batch), "estimators": names})
+        if processes.size == 1:  # a share of the data may suit where all of them do not
+            for estimator in estimators:
+                estimator.require(pair, batch)
+        for number, estimator in enumerate(estimators):
+            estimates.append(estimate_in_shares(estimator, pair, batch, processes, seed=seed + number, progress=progress))
+    return Comparison(estimates, described)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several estimates of log p(x) on the same data: a table, pictures, files.
+
+    Attributes:
+        estimates: the estimates, in the order asked for.
+        data: what the data are: name, rows, dimensions, binarization.
+    """
+
+    estimates: list[Estimate]
+    data: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Estimate:
+        for estimate in self.estimates:
+            if estimate.name == name:
+                return estimate
+        raise ConfigurationError(f"no estimate is called {name!r}; there are {[e.name for e in self.estimates]}")
+
+    def __str__(self) -> str:
+        return format_table(self.record())
+
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(e.name for e in self.estimates)}; {self.data.get('rows')} data)"
+
+    @property
+    def reference(self) -> Estimate:
+        """The estimate nearest to log p(x): an exact one, else a consistent one, else the largest lower bound.
+
+        The logarithm of an unbiased estimate of the evidence errs downwards, so of several the largest is nearest; of those
+        within two standard errors of it, the one of least error.
+        """
+        rank = {"exact": 3, "consistent": 2, "lower": 1}
+        first = max(
+            self.estimates, key=lambda e: (not bool(e.log_prob.isnan().any()), rank.get(e.kind, 0), e.log_prob.mean())
+        )
+        if first.kind != "consistent":
+            return first
+
+        def error(estimate: Estimate) -> float:
+            return float(estimate.standard_error.square().mean().sqrt() / len(estimate.log_prob) ** 0.5)
+
+        near = [
+            other
+            for other in self.estimates
+            if other.kind == "consistent"
+            and float((first.log_prob - other.log_prob).mean()) <= 2 * math.hypot(error(first), error(other))
+        ]
+        return min(near, key=error, default=first)
+
+    def gap(self, name: str) -> tuple[float, float]:
+        """How far an estimate lies below the reference, datum by datum, on average.
+
+        Returns:
+            The mean difference and its standard error over the data (which takes the Monte Carlo error in), in nats.
+        """
+        difference = self.reference.log_prob - self[name].log_prob
+        if len(difference) < 2:
+            error = (self.reference.standard_error**2 + self[name].standard_error ** 2).sqrt().mean()
+        else:
+            error = difference.std() / len(difference) ** 0.5
+        return float(difference.mean()), float(error)
+
+    def sentences(self) -> list[str]:
+        """What the estimates say, in words."""
+        reference, said = self.reference, []
+        called = {"exact": "exact evidence", "consistent": f"evidence that {reference.name} estimates"}.get(
+            reference.kind, f"largest bound, {reference.name}"
+        )
+        for estimate in self.estimates:
+            if estimate is reference:
+                continue
+            gap, error = self.gap(estimate.name)
+            said.append(
+                f"{estimate.name} lies {abs(gap):.{_digits(error)}f} ± {error:.{_digits(error)}f} nats "
+                f"{'below' if gap >= 0 else 'above'} the {called}."
+            )
+        for estimate in self.estimates:
+            if estimate.khat is not None:
+                share = float((estimate.khat > KHAT_LIMIT).double().mean())
+                known = int((~torch.isnan(estimate.khat)).sum())
+                if share > 0:
+                    said.append(
+                        f"k-hat of {estimate.name} is above {KHAT_LIMIT} for {share:.1%} of the data, "
+                        "for which no importance estimate can be trusted."
+                    )
+                elif known == len(estimate.khat):
+                    said.append(f"k-hat of {estimate.name} is at most {KHAT_LIMIT} for all data.")
+        return said
+
+    def record(self) -> dict[str, Any]:
+        """All of it but the posterior draws, as plain values; what is saved, printed and drawn."""
+        return {
+            "version": 1,
+            "data": dict(self.data),
+            "sentences": self.sentences(),
+            "rows": [self._row(estimate) for estimate in self.estimates],
+            "estimates": [_plain(estimate) for estimate in self.estimates],
+        }
+
+    def plot(self, kind: Literal["overview", "bounds", "khat", "cost"] = "overview") -> Figure:
+        """Draw the estimates, the bounds against the number of particles, the k-hat of each datum, or nats against cost."""
+        from pyrogen.report import plots
+
+        return cast("Figure", getattr(plots, kind)(self.record()))
+
+    def to_arviz(self) -> Any:
+        """The comparison as an ``arviz.InferenceData``.
+
+        Groups: ``posterior``, the draws (chain, draw, data, ...) of the estimate that has them; ``log_likelihood``, of each
+        datum at each draw; ``estimates``, every estimate's log_prob, standard_error, khat and ess, by estimator and datum.
+        ``arviz.loo``, ``arviz.plot_khat`` and ``arviz.compare`` take it. Mind what they then say: the
+        latents are each datum's own, so leaving a datum out leaves its prior, and their k-hat is that of the step from
+        the posterior to the prior.
+        """
+        import xarray
+
+        arviz = load_arviz()
+        drawn = next((estimate.draws for estimate in self.estimates if estimate.draws is not None), None)
+        names = [estimate.name for estimate in self.estimates]
+        rows = len(self.estimates[0].log_prob)
+        columns = {
+            field: (
+                ("estimator", "data"),
+                torch.stack(
+                    [
+                        torch.full((rows,), math.nan, dtype=torch.float64) if value is None else value.double().cpu()
+                        for estimate in self.estimates
+                        for value in [getattr(estimate, field)]
+                    ]
+                ).numpy(),
+            )
+            for field in ("log_prob", "standard_error", "khat", "ess")
+        }
+        estimates = xarray.Dataset(columns, coords={"estimator": names})
+        if drawn is None:
+            found = arviz.InferenceData()
+        else:
+            found = arviz.from_dict(
+                posterior={name: as_chains(value) for name, value in drawn.latents.items()},
+                log_likelihood={"x": as_chains(drawn.log_likelihood)},
+                dims={**{name: ["data"] for name in drawn.latents}, "x": ["data"]},
+            )
+        found.add_groups({"estimates": estimates}, warn_on_custom_groups=False)
+        return found
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``comparison.json`` (read by people and by the report) and ``comparison.nc`` (read by ArviZ)."""
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        temporary = path / f"{_RECORD}.tmp"
+        temporary.write_text(json.dumps(self.record(), indent=1))
+        os.replace(temporary, path / _RECORD)
+        temporary = path / f"{_NETCDF}.tmp"
+        self.to_arviz().to_netcdf(str(temporary))
+        os.replace(temporary, path / _NETCDF)
+        return path
+
+    @staticmethod
+    def load(directory: str | Path) -> Comparison:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the files are missing or damaged.
+        """
+        record = load_record(directory)
+        draws = _saved_draws(Path(directory) / _NETCDF)
+        estimates = []
+        for saved in record["estimates"]:
+            curve = saved.get("curve")
+            estimates.append(
+                Estimate(
+                    name=saved["name"],
+                    kind=cast(Kind, saved["kind"]),
+                    log_prob=_column(saved["log_prob"]),
+                    standard_error=_column(saved["standard_error"]),
+                    evaluations=saved["evaluations"],
+                    seconds=saved["seconds"],
+                    particles=saved["particles"],
+                    khat=None if saved["khat"] is None else _column(saved["khat"]),
+                    ess=None if saved["ess"] is None else _column(saved["ess"]),
+                    curve=None if curve is None else Curve(**curve),
+                    draws=draws if saved.get("draws") else None,
+                    gradients=saved.get("gradients", 0),
+                    diagnostics={name: _column(values) for name, values in saved.get("diagnostics", {}).items()},
+                    notes=tuple(saved.get("notes", ())),
+                    freedom=saved.get("freedom"),
+                    flagged=None if saved.get("flagged") is None else torch.tensor(saved["flagged"], dtype=torch.bool),
+                )
+            )
+        return Comparison(estimates, record["data"])
+
+    def _row(self, estimate: Estimate) -> dict[str, Any]:
+        rows = len(estimate.log_prob)
+        nats = float(estimate.log_prob.mean())
+        khat = None if estimate.khat is None else estimate.khat[~torch.isnan(estimate.khat)]
+        dimensions = self.data.get("dimensions")
+        return {
+            "name": estimate.name,
+            "kind": estimate.kind,
+            "nats": nats,
+            "error": float(estimate.standard_error.square().sum().sqrt() / rows),
+            "spread": float(estimate.log_prob.std() / rows**0.5) if rows > 1 else None,
+            "bits_per_dimension": -nats / (dimensions * math.log(2)) if dimensions else None,
+            "worst_khat": None if khat is None or len(khat) == 0 else float(khat.max()),
+            "share_khat_above": None if khat is None or len(khat) == 0 else float((khat > KHAT_LIMIT).double().mean()),
+            "median_ess": None if estimate.ess is None else float(estimate.ess.median()),
+            "worst_ess": None if estimate.ess is None else float(estimate.ess.min()),
+            "evaluations": estimate.evaluations,
+            "gradients": estimate.gradients,
+            "seconds": estimate.seconds,
+            "warnings": estimate.warnings(),
+        }
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    curve = estimate.curve
+    return {
+        "name": estimate.name,
+        "kind": estimate.kind,
+        "log_prob": estimate.log_prob.tolist(),
+        "standard_error": estimate.standard_error.tolist(),
+        "khat": None if estimate.khat is None else estimate.khat.tolist(),
+        "ess": None if estimate.ess is None else estimate.ess.tolist(),
+        "evaluations": estimate.evaluations,
+        "seconds": estimate.seconds,
+        "particles": estimate.particles,
+        "gradients": estimate.gradients,
+        "diagnostics": {name: values.tolist() for name, values in estimate.diagnostics.items()},
+        "notes": list(estimate.notes),
+        "freedom": estimate.freedom,
+        "flagged": None if estimate.flagged is None else estimate.flagged.tolist(),
+        "draws": estimate.draws is not None,
+        "curve": None if curve is None else {"particles": curve.particles, "bound": curve.bound, "error": curve.error},
+    }
+
+
+def _column(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _saved_draws(path: Path) -> Draws | None:
+    if not path.exists():
+        return None
+    try:
+        found = load_arviz().from_netcdf(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged ({error}): compare again, or delete it to go without draws") from error
+    if "posterior" not in found.groups():
+        return None
+
+    return Draws(
+        latents={str(name): as_draws(values) for name, values in found.posterior.items()},
+        log_likelihood=as_draws(found.log_likelihood["x"]),
+    )
+
+
+def _description(batch: Batch) -> dict[str, Any]:
+    args, kwargs = arguments(batch)
+    first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+    return {
+        "name": "batch",
+        "rows": length(batch),
+        "dimensions": first[0].numel(),
+        "binarize": "as given",
+    }
+
+
+def _digits(error: float) -> int:
+    """Decimals that show an error with two digits."""
+    if not math.isfinite(error) or error <= 0:
+        return 2
+    return min(6, max(1, 1 - math.floor(math.log10(error))))

@@ -1,0 +1,283 @@
+"""Whose fault the gap is: log p(x) - ELBO, split into what the encoder and what the guide's family leave on the table.
+
+Axes: data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from pyrogen.batch import Batch, device_of, length
+from pyrogen.errors import ConfigurationError, DataError
+from pyrogen.pair import Pair
+
+from ..estimators.estimate import Estimate, Estimator, Kind
+from ..estimators.exact import Exact
+from ..estimators.importance import ImportanceSampling
+from ..estimators.result_files import read_record, write_record
+from .comparison import Comparison
+from .refinement import Refinement, refine
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Gaps", "gaps"]
+
+_RECORD = "gaps.json"
+_IMPLAUSIBLE = 4.0  # standard errors
+_COLUMNS = (
+    "elbo",
+    "elbo_error",
+    "refined",
+    "refined_error",
+    "evidence",
+    "evidence_error",
+    "amortization",
+    "amortization_error",
+    "approximation",
+    "approximation_error",
+    "lost",
+)
+
+
+def gaps(
+    pair: Pair,
+    data: Any,
+    evidence: Sequence[Estimator] | Comparison | None = None,
+    *,
+    refine_steps: int = 300,
+    particles: int = 16,
+    draws: int = 1000,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+    progress: bool = False,
+) -> Gaps:
+    """Split the gap between log p(x) and the ELBO, datum by datum.
+
+    ``log p(x) - ELBO(encoder)  =  [ELBO(refined) - ELBO(encoder)]  +  [log p(x) - ELBO(refined)]``
+
+    The first is the amortization gap, which a better encoder would close; the second the approximation gap, which only a
+    richer family of guides would. The refined guide is that of `pyrogen.inference.refine.refine`, evaluated with fresh
+    draws. What optimisation has not found counts as approximation gap.
+
+    Reference:
+        Cremer, Li & Duvenaud 2018, Inference Suboptimality in Variational Autoencoders, https://arxiv.org/abs/1801.03558
+
+    Args:
+        pair: the pair, on the data's device; it is run in evaluation mode and left as it was.
+        data: a `pyrogen.data.Split`, or a batch.
+        evidence: estimators of log p(x), or a comparison on the same data; `Exact` where the pair knows its evidence and
+            ``ImportanceSampling(5000)`` where it does not, if not given. The one nearest to log p(x) is taken, see
+            `Comparison.reference`, upper bounds left out.
+        refine_steps: steps of the refinement.
+        particles: draws for each datum in a step.
+        draws: fresh draws for each datum with which both ELBOs are evaluated.
+        learning_rate: where the rate of the refinement begins, in units of the guide's own scale.
+        seed: seeds all draws; the caller's generators are left as they were.
+        progress: show progress bars.
+
+    Raises:
+        ConfigurationError: no estimator that could tell the evidence, or a comparison on other data.
+        NotPerDatum: the pair's latents are not each datum's own.
+        PairError: the guide cannot be refined; the message names the site.
+
+    Example:
+        >>> from pyrogen.models import LinearGaussianVAE
+        >>> x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+        >>> found = gaps(LinearGaussianVAE((4,), latent=2), x, refine_steps=50)
+        >>> found.evidence_kind, found.amortization.shape
+        ('exact', torch.Size([5]))
+    """
+    batch: Batch = data.fixed() if hasattr(data, "fixed") else data
+    rows = length(batch)
+    pair.initialise(batch)
+    place = device_of(batch)
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)
+        refinement = refine(
+            pair,
+            batch,
+            steps=refine_steps,
+            particles=particles,
+            draws=draws,
+            learning_rate=learning_rate,
+            progress=progress,
+        )
+        best = _best(_estimates(pair, batch, evidence, progress))
+    if len(best.log_prob) != rows:
+        raise ConfigurationError(
+            f"the evidence given is that of {len(best.log_prob)} data, and there are {rows}: compare the same data"
+        )
+    described = data.describe() if hasattr(data, "describe") else {"rows": rows}
+    return _joined(refinement, best, described, refine_steps)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The two gaps of each datum, in nats, with their Monte Carlo standard errors: a table, a picture, a file.
+
+    Attributes:
+        elbo: (data,), the ELBO of the guide as it is, and `elbo_error`.
+        refined: (data,), the ELBO of the guide refined for each datum, and `refined_error`.
+        evidence: (data,), the best estimate of log p(x), and `evidence_error`.
+        amortization: (data,), refined minus encoder, and `amortization_error`; below zero by Monte Carlo error only.
+        approximation: (data,), evidence minus refined, and `approximation_error`.
+        lost: (data,), steps of the refinement at which the datum's bound was not finite.
+        evidence_name: what estimated the evidence.
+        evidence_kind: what kind of estimate that is; the approximation gap is a lower bound where it is ``"lower"``.
+        steps: steps of the refinement.
+        evaluations: evaluations of the model for the two ELBOs and the refinement.
+        gradients: evaluations of the model's gradient.
+        seconds: of the refinement.
+        notes: what the reader must know, in sentences.
+        data: what the data are.
+    """
+
+    elbo: Tensor
+    elbo_error: Tensor
+    refined: Tensor
+    refined_error: Tensor
+    evidence: Tensor
+    evidence_error: Tensor
+    amortization: Tensor
+    amortization_error: Tensor
+    approximation: Tensor
+    approximation_error: Tensor
+    lost: Tensor
+    evidence_name: str
+    evidence_kind: Kind
+    steps: int
+    evaluations: int
+    gradients: int
+    seconds: float
+    notes: tuple[str, ...]
+    data: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        from pyrogen.report.gaps import format_gaps
+
+        return format_gaps(self.record())
+
+    def __repr__(self) -> str:
+        return f"Gaps({len(self.elbo)} data; evidence by {self.evidence_name})"
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values; what is saved, printed and drawn."""
+        return {
+            "version": 1,
+            "data": dict(self.data),
+            "evidence_name": self.evidence_name,
+            "evidence_kind": self.evidence_kind,
+            "steps": self.steps,
+            "evaluations": self.evaluations,
+            "gradients": self.gradients,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+            **{name: getattr(self, name).tolist() for name in _COLUMNS},
+        }
+
+    def plot(self) -> Figure:
+        """Draw both gaps of every datum."""
+        from pyrogen.report.gaps import gap_picture
+
+        return gap_picture(self.record())
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``gaps.json``."""
+        return write_record(directory, _RECORD, self.record())
+
+    @staticmethod
+    def load(directory: str | Path) -> Gaps:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        record = read_record(directory, _RECORD)
+        try:
+            columns = {name: torch.tensor(record[name], dtype=torch.float64) for name in _COLUMNS}
+            return Gaps(
+                **columns,
+                evidence_name=record["evidence_name"],
+                evidence_kind=cast(Kind, record["evidence_kind"]),
+                steps=record["steps"],
+                evaluations=record["evaluations"],
+                gradients=record["gradients"],
+                seconds=record["seconds"],
+                notes=tuple(record["notes"]),
+                data=record["data"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{Path(directory) / _RECORD} is damaged ({error!r}): save it again") from error
+
+
+def _estimates(
+    pair: Pair, batch: Batch, evidence: Sequence[Estimator] | Comparison | None, progress: bool
+) -> list[Estimate]:
+    if isinstance(evidence, Comparison):
+        return list(evidence.estimates)
+    if evidence is None:
+        evidence = [Exact()] if hasattr(pair, "log_evidence") else [ImportanceSampling(5000, draws=0)]
+    return [estimator.estimate(pair, batch, progress=progress) for estimator in evidence]
+
+
+def _best(estimates: list[Estimate]) -> Estimate:
+    """The estimate nearest to log p(x), of those that are not, in expectation, too large."""
+    usable = [estimate for estimate in estimates if estimate.kind != "upper"]
+    if not usable:
+        raise ConfigurationError(
+            "the gap needs an estimate of log p(x) that is no upper bound: give evidence=[ImportanceSampling(5000)], "
+            f"not {[estimate.name for estimate in estimates]}"
+        )
+    return Comparison(usable, {}).reference
+
+
+def _joined(refinement: Refinement, best: Estimate, described: Mapping[str, Any], steps: int) -> Gaps:
+    evidence, evidence_error = (value.detach().double().cpu() for value in (best.log_prob, best.standard_error))
+    columns = {
+        name: getattr(refinement, name).cpu()
+        for name in ("encoder", "encoder_error", "refined", "refined_error", "gain", "gain_error", "lost")
+    }
+    notes = list(refinement.notes)
+    if best.kind == "lower":
+        notes.append(f"{best.name} is a lower bound of log p(x) in expectation, and so is the approximation gap")
+    notes += [f"{best.name}: {warning}" for warning in best.warnings()]
+    refined, error = columns["refined"], (evidence_error.square() + columns["refined_error"].square()).sqrt()
+    below = int((evidence - refined < -_IMPLAUSIBLE * error).sum())
+    if below:
+        notes.append(
+            f"for {below} data the evidence by {best.name} lies below the refined ELBO, which none can: it is too low, "
+            "and so is the approximation gap; estimate it with more particles, or by annealed importance sampling"
+        )
+    if bool((columns["lost"] > 0).any()):
+        notes.append(
+            f"the bound of {int((columns['lost'] > 0).sum())} data was not finite at some step of the refinement, in which "
+            "they took no part"
+        )
+    return Gaps(
+        elbo=columns["encoder"],
+        elbo_error=columns["encoder_error"],
+        refined=refined,
+        refined_error=columns["refined_error"],
+        evidence=evidence,
+        evidence_error=evidence_error,
+        amortization=columns["gain"],
+        amortization_error=columns["gain_error"],
+        approximation=evidence - refined,
+        approximation_error=error,
+        lost=columns["lost"],
+        evidence_name=best.name,
+        evidence_kind=best.kind,
+        steps=steps,
+        evaluations=refinement.evaluations,
+        gradients=refinement.gradients,
+        seconds=refinement.seconds,
+        notes=tuple(notes),
+        data=described,
+    )

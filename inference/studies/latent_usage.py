@@ -1,0 +1,122 @@
+"""Whether a pair uses its latents: the rate of each, and how many of its units are active."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrogen.batch import Batch, arguments, index, length
+from pyrogen.pair import Pair
+from pyrogen.programs.run import run_guide, run_model
+
+from ..weights.chunks import evaluation
+from ..weights.divergence import data_by_units, unit_divergence
+
+__all__ = ["ACTIVE_ABOVE", "Usage", "usage"]
+
+ACTIVE_ABOVE = 0.01
+"""A unit is active if its posterior mean varies by more than this variance over the data."""
+
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much a latent says about the data.
+
+    Attributes:
+        site: name of the latent.
+        rates: divergence from guide to prior of each unit, mean over the data, in nats; shape (units,).
+        error: standard error over the data of their sum.
+        variances: variance over the data of each unit's posterior mean; ``None`` where the guide has no mean.
+    """
+
+    site: str
+    rates: Tensor
+    error: float
+    variances: Tensor | None
+
+    @property
+    def rate(self) -> float:
+        """Divergence of the whole latent, mean over the data, in nats: at most so much it says about a datum."""
+        return float(self.rates.sum())
+
+    @property
+    def active(self) -> int | None:
+        """Number of active units, ``None`` where the guide has no mean."""
+        return None if self.variances is None else int((self.variances > ACTIVE_ABOVE).sum())
+
+    def __str__(self) -> str:
+        said = "" if self.variances is None else f"; {self.active} of {len(self.variances)} units active"
+        return f"latent '{self.site}': rate {self.rate:.2f} ± {self.error:.2f} nats{said}"
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        variances = None if self.variances is None else self.variances.tolist()
+        return {"site": self.site, "rates": self.rates.tolist(), "error": self.error, "variances": variances}
+
+
+def usage(pair: Pair, batch: Batch) -> list[Usage]:
+    r"""The rate and the active units of every latent of a pair.
+
+    .. math::
+        R = \frac1N \sum_i \mathrm{KL}\big(q(z \mid x_i) \,\|\, p(z)\big), \qquad
+        \text{unit } j \text{ active: } \operatorname{Var}_i\, \mathrm{E}_q[z_j \mid x_i] > 0.01.
+
+    A decoder that is strong by itself, such as an autoregressive one, may leave the latent unused: then both are zero.
+
+    Reference:
+        Burda, Grosse, Salakhutdinov (2016), *Importance Weighted Autoencoders*, https://arxiv.org/abs/1509.00519 (active
+        units); Alemi et al. (2018), *Fixing a Broken ELBO*, https://arxiv.org/abs/1711.00464 (the rate).
+
+    Args:
+        pair: the pair.
+        batch: the data, at least two.
+
+    Returns:
+        For each latent in the guide's order; empty where there is none.
+
+    Raises:
+        NotPerDatum: a latent is shared by all data.
+        PairError: a divergence cannot be computed; see `unit_divergence`.
+
+    Example:
+        >>> from pyrogen.models import LinearGaussianVAE
+        >>> [used] = usage(LinearGaussianVAE((4,), latent=2), torch.zeros(3, 4))
+        >>> used.site, used.rates.shape, used.active
+        ('z', torch.Size([2]), 0)
+    """
+    structure = pair.structure(batch)
+    structure.require_per_datum("the usage of latents")
+    rows = length(batch)
+    starts = range(0, rows, _ROWS) if structure.amortized and not structure.subsampled else range(1)
+    divergences: dict[str, list[Tensor]] = {}
+    means: dict[str, list[Tensor] | None] = {}
+    with evaluation(pair), pair.scope():
+        for start in starts:
+            part = index(batch, slice(start, start + _ROWS)) if len(starts) > 1 else batch
+            args, kwargs = arguments(part)
+            guide = run_guide(pair, args, kwargs, nesting=structure.nesting)
+            model = run_model(pair, args, kwargs, guide.latents(), indices=guide.indices, nesting=structure.nesting)
+            for name in structure.latents:
+                site = guide.visited[name]
+                found = unit_divergence(site, model.visited[name], structure)  # (1, data, units)
+                divergences.setdefault(name, []).append(found[0])
+                try:
+                    mean = data_by_units(site.fn.mean, site, structure, site.fn.event_dim)[0]  # (data, units)
+                except NotImplementedError:
+                    means[name] = None
+                    continue
+                if (kept := means.setdefault(name, [])) is not None:
+                    kept.append(mean)
+    result = []
+    for name, parts in divergences.items():
+        units = torch.cat(parts).double()  # (data, units)
+        kept = means[name]
+        variances = None if kept is None else torch.cat(kept).double().var(0)
+        error = float(units.sum(1).std() / len(units) ** 0.5)
+        result.append(Usage(name, units.mean(0), error, variances))
+    return result

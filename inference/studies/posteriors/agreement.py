@@ -1,0 +1,228 @@
+"""How far the posteriors of one method lie from those of another: moments, a classifier, the energy distance.
+
+Axes: draws, data, dims.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrogen.errors import ConfigurationError
+
+from .energy import energy_distances
+from .posterior_draws import PosteriorDraws
+from .two_sample import Array, TwoSample, classifier_test
+
+__all__ = ["Agreement", "agree"]
+
+LEAST_DRAWS = 20
+"""Fewer independent draws are not tested."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the posteriors of a method differ from the reference, datum by datum and over all data.
+
+    Attributes:
+        name: the method.
+        reference: what it is compared with.
+        mean_error: (data, dims), difference of the means, in the reference's standard deviations.
+        mean_z: (data, dims), the same in Monte Carlo standard errors: standard normal where the posteriors agree.
+        scale_error: (data, dims), logarithm of the ratio of standard deviations; below zero where the method's is smaller.
+        scale_z: (data, dims), the same in Monte Carlo standard errors.
+        draws: (data,), draws of each with which the tests were made; 0 where there were too few independent ones.
+        accuracy: (data,), with which a classifier tells the draws from the reference's; `accuracy_error`, `accuracy_p`.
+        energy: (data,), energy distance above what chance gives; `energy_p`, its p-value.
+        each: the mean of the accuracies over the data tested, and Fisher's p-value of all of them; None where no datum had
+            draws enough.
+        pooled: one classifier for all data, each standardised: it sees a small difference that all data share.
+        energy_all: the energy test of the sum over all data.
+    """
+
+    name: str
+    reference: str
+    mean_error: Tensor
+    mean_z: Tensor
+    scale_error: Tensor
+    scale_z: Tensor
+    draws: Tensor
+    accuracy: Tensor
+    accuracy_error: Tensor
+    accuracy_p: Tensor
+    energy: Tensor
+    energy_p: Tensor
+    each: TwoSample | None
+    pooled: TwoSample | None
+    energy_all: TwoSample | None
+
+    def sentence(self) -> str:
+        """What was found, in words."""
+        off, narrow = _root_mean_square(self.mean_error), math.exp(float(_finite(self.scale_error).mean()))
+        said = (
+            f"{self.name} against {self.reference}: means are {off:.2g} posterior standard deviations apart "
+            f"({_root_mean_square(self.mean_z):.2g} Monte Carlo errors; 1 where they agree), standard deviations are "
+            f"{narrow:.2g} times as large ({_root_mean_square(self.scale_z):.2g} errors)"
+        )
+        if self.each is None or self.pooled is None or self.energy_all is None:
+            return said + "; there are too few independent draws to test"
+        return (
+            f"{said}; a classifier tells a datum's draws apart with accuracy {self.each.statistic:.3f} ± "
+            f"{self.each.error:.3f} (p = {self.each.p_value:.2g}), one for all data has p = {self.pooled.p_value:.2g}, the "
+            f"energy distance p = {self.energy_all.p_value:.2g}"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        found: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, TwoSample):
+                value = vars(value)
+            found[name] = value.tolist() if isinstance(value, Tensor) else value
+        return {**found, "sentence": self.sentence()}
+
+    @staticmethod
+    def of(record: dict[str, Any]) -> Agreement:
+        """What `record` was made of."""
+        found: dict[str, Any] = {}
+        for name, value in record.items():
+            if name == "sentence":
+                continue
+            if isinstance(value, dict):
+                value = TwoSample(**value)
+            found[name] = torch.tensor(value, dtype=torch.float64) if isinstance(value, list) else value
+        return Agreement(**found)
+
+
+def agree(
+    found: PosteriorDraws,
+    reference: PosteriorDraws,
+    *,
+    classifier: Any = None,
+    permutations: int = 199,
+    seed: int = 0,
+) -> Agreement:
+    """Compare the draws of one method with those of another.
+
+    Args:
+        found: of the method.
+        reference: of the reference.
+        classifier: see `classifier_test`.
+        permutations: of each permutation test.
+        seed: seeds folds and permutations.
+
+    Raises:
+        ConfigurationError: the draws are not of the same latents and data.
+    """
+    if found.dimensions() != reference.dimensions() or len(found.effective) != len(reference.effective):
+        raise ConfigurationError(f"the draws of {found.name} and {reference.name} are not of the same latents and data")
+    ours, theirs = found.matrix(), reference.matrix()
+    mean_error, mean_z, scale_error, scale_z = _moments(ours, theirs, found.effective, reference.effective)
+    rows = ours.shape[1]
+    columns = [torch.full((rows,), math.nan, dtype=torch.float64) for _ in range(5)]
+    accuracy, accuracy_error, accuracy_p, energy, energy_p = columns
+    counts = torch.minimum(found.independent, reference.independent).long()
+    counts[(counts < LEAST_DRAWS) | ~(torch.isfinite(ours).all(0) & torch.isfinite(theirs).all(0)).all(1)] = 0
+    pooled: list[tuple[Array, Array]] = []
+    energies = np.zeros(1 + permutations)
+    for row in counts.nonzero()[:, 0].tolist():
+        count = int(counts[row])
+        first, second = (_spread(draws[:, row], count) for draws in (ours, theirs))
+        pooled.append((first, second))
+        seen = classifier_test(first, second, classifier=classifier, permutations=permutations, seed=seed + row)
+        accuracy[row], accuracy_error[row], accuracy_p[row] = seen.statistic, seen.error, seen.p_value
+        distances = energy_distances(first, second, permutations=permutations, seed=seed + row)
+        energy[row] = distances[0] - distances[1:].mean()
+        energy_p[row] = (distances >= distances[0] - 1e-12).mean()
+        energies += distances  # permuted independently, datum by datum
+    return Agreement(
+        name=found.name,
+        reference=reference.name,
+        mean_error=mean_error,
+        mean_z=mean_z,
+        scale_error=scale_error,
+        scale_z=scale_z,
+        draws=counts.double(),
+        accuracy=accuracy,
+        accuracy_error=accuracy_error,
+        accuracy_p=accuracy_p,
+        energy=energy,
+        energy_p=energy_p,
+        each=_fisher(accuracy, accuracy_error, accuracy_p, int(counts.sum())),
+        pooled=_pooled(pooled, permutations, seed),
+        energy_all=_summed(energies, len(pooled), int(counts.sum())),
+    )
+
+
+def _moments(ours: Tensor, theirs: Tensor, count: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Errors of mean and standard deviation, in the reference's units and in Monte Carlo standard errors, (data, dims)."""
+    mean, scale, log_error = _moments_of(ours, count)
+    mean_there, scale_there, log_error_there = _moments_of(theirs, other)
+    mean_error = (scale.square() / count[:, None] + scale_there.square() / other[:, None]).sqrt()
+    log_ratio = scale.log() - scale_there.log()
+    return (
+        _ratio(mean - mean_there, scale_there),
+        _ratio(mean - mean_there, mean_error),
+        torch.where((scale == 0) & (scale_there == 0), 0.0, log_ratio),
+        _ratio(log_ratio, (log_error.square() + log_error_there.square()).sqrt()),
+    )
+
+
+def _moments_of(draws: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, standard deviation and the standard error of the latter's logarithm, each (data, dims)."""
+    mean, scale = draws.mean(0), draws.std(0)
+    kurtosis = _ratio((draws - mean).pow(4).mean(0), scale.pow(4)).clamp(min=1.0)
+    return mean, scale, ((kurtosis - 1).clamp(min=1e-3) / (4 * count[:, None])).sqrt()
+
+
+def _ratio(value: Tensor, unit: Tensor) -> Tensor:
+    """Their quotient, with 0/0 = 0."""
+    return torch.where((value == 0) & (unit == 0), 0.0, value / unit)
+
+
+def _spread(draws: Tensor, count: int) -> Array:
+    """So many draws, spread evenly: (count, dims)."""
+    kept = torch.linspace(0, len(draws) - 1, count).round().long()
+    found: Array = draws[kept].numpy()
+    return found
+
+
+def _fisher(accuracy: Tensor, error: Tensor, p_value: Tensor, draws: int) -> TwoSample | None:
+    """The tests of single data, which are independent, as one."""
+    from scipy.stats import combine_pvalues
+
+    known = ~torch.isnan(accuracy)
+    rows = int(known.sum())
+    if not rows:
+        return None
+    combined = float(combine_pvalues(p_value[known].clamp(min=1e-300).numpy()).pvalue)
+    return TwoSample(float(accuracy[known].mean()), float(error[known].square().sum().sqrt()) / rows, combined, draws)
+
+
+def _pooled(samples: list[tuple[Array, Array]], permutations: int, seed: int) -> TwoSample | None:
+    if not samples:
+        return None
+    groups = np.repeat(np.arange(len(samples)), [len(first) for first, _ in samples])
+    first, second = (np.concatenate(side) for side in zip(*samples, strict=True))
+    return classifier_test(first, second, groups=groups, permutations=permutations, seed=seed)
+
+
+def _summed(energies: Array, rows: int, draws: int) -> TwoSample | None:
+    if not rows:
+        return None
+    p_value = float((energies >= energies[0] - 1e-12).mean())
+    return TwoSample(float(energies[0] - energies[1:].mean()) / rows, math.nan, p_value, draws)
+
+
+def _finite(values: Tensor) -> Tensor:
+    known = values[torch.isfinite(values)]
+    return known if len(known) else values.new_full((1,), math.nan)
+
+
+def _root_mean_square(values: Tensor) -> float:
+    return float(_finite(values).square().mean().sqrt())

@@ -1,0 +1,246 @@
+"""Simulation-based calibration: whether a guide's posteriors, over all data the model makes, are right on average.
+
+Axes: simulations (data drawn from the model), draws, dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrogen.batch import Batch, device_of, index, length
+from pyrogen.errors import ConfigurationError, DataError, PairError
+from pyrogen.pair import Pair
+
+from ..estimators.result_files import load_arviz, read_record, write_record
+from .sbc_ranks import LEAST_SIMULATIONS, Method, Ranks, judged, ranks_among
+from .simulation import simulate
+from .uniformity import bands
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Calibration", "Ranks", "calibration"]
+
+_RECORD = "calibration.json"
+
+
+def calibration(
+    pair: Pair,
+    data: Any,
+    methods: Sequence[Method] = ("guide",),
+    *,
+    simulations: int = 1000,
+    draws: int = 99,
+    levels: Sequence[float] = (0.5, 0.8, 0.95),
+    significance: float = 0.05,
+    seed: int = 0,
+    progress: bool = False,
+) -> Calibration:
+    """Simulate data whose latents are known, and look at the rank of each among draws of its posterior.
+
+    ``z ~ p(z), x ~ p(x | z), z_1..z_L ~ q(z | x):  rank = #{z_l < z}`` is uniform on 0..L where q is the posterior. High
+    ranks tell of a guide that is shifted downwards, ranks near both ends of one that is too narrow, ranks in the middle of
+    one that is too wide. The data are the model's own, so that all of this is about the guide (or another method), and says
+    nothing of whether the model fits real data.
+
+    Reference:
+        Talts et al. 2018, Validating Bayesian Inference Algorithms with Simulation-Based Calibration,
+        https://arxiv.org/abs/1804.06788
+
+    Args:
+        pair: the pair, on the data's device; it is run in evaluation mode.
+        data: a `pyrogen.data.Split`, or a batch, of the kind that is to be simulated; its rows give what the model does not
+            draw (labels).
+        methods: ``"guide"``, and estimators that keep as many draws, such as ``ImportanceSampling(2000, draws=99)``.
+        simulations: data to simulate.
+        draws: draws of the posterior of each.
+        levels: of central intervals of the draws, whose coverage is reported.
+        significance: the probability that anything at all is said to be wrong with a method that is right.
+        seed: seeds everything; the caller's generators are left as they were.
+        progress: show progress bars.
+
+    Raises:
+        ConfigurationError: an argument cannot be used, or a method keeps too few draws.
+        NotPerDatum: data or latents are not each datum's own.
+        PairError: the guide is not amortized, or the model does not say how to draw the data; see
+            `pyrogen.inference.simulate.simulate`.
+
+    Example:
+        >>> from pyrogen.models import LinearGaussianVAE
+        >>> pair = LinearGaussianVAE((4,), latent=2, guide="full")
+        >>> pair.set_exact_guide(scale=0.5)
+        >>> found = calibration(pair, torch.zeros(1, 4), simulations=400)
+        >>> [row["verdict"] for row in found.rows()]
+        ['too narrow', 'too narrow']
+    """
+    if simulations < LEAST_SIMULATIONS:
+        raise ConfigurationError(f"simulations must be at least {LEAST_SIMULATIONS}, not {simulations}")
+    if draws < 2:
+        raise ConfigurationError(f"draws must be at least 2, not {draws}")
+    if not 0 < significance < 1 or not all(0 < level < 1 for level in levels):
+        raise ConfigurationError(f"levels and significance must lie between 0 and 1, not {list(levels)} and {significance}")
+    names = [method if isinstance(method, str) else method.name for method in methods]
+    if not names or len(set(names)) < len(names):
+        raise ConfigurationError(f"give one method or more, each of another name, not {names}")
+    given: Batch = data.fixed() if hasattr(data, "fixed") else data
+    if not pair.structure(given).amortized:
+        raise PairError(
+            "the guide has parameters for each datum of a fixed batch, and none for simulated data: calibration is for "
+            "guides that compute a posterior from the datum"
+        )
+    place = device_of(given)
+    rows = index(given, torch.arange(simulations, device=place) % length(given))
+    found = []
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)
+        batch, latents = simulate(pair, rows)
+        if not latents:
+            raise PairError("the pair has no latents, and so no posterior to calibrate")
+        for method in methods:
+            ranks, notes = ranks_among(pair, batch, latents, method, draws, progress)
+            found.append(judged(method if isinstance(method, str) else method.name, ranks, draws, notes, significance))
+    described = data.describe() if hasattr(data, "describe") else {"rows": length(given)}
+    return Calibration(found, _dimensions(latents), tuple(levels), significance, described)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Ranks of known latents among posterior draws, for one method or several: words, a picture, a file.
+
+    Attributes:
+        methods: the ranks of each method.
+        dimensions: what the dimensions are called.
+        levels: of the intervals whose coverage is reported.
+        significance: the probability of any verdict on a method that is right.
+        data: what the data given were.
+    """
+
+    methods: list[Ranks]
+    dimensions: list[str]
+    levels: tuple[float, ...]
+    significance: float
+    data: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Ranks:
+        for method in self.methods:
+            if method.name == name:
+                return method
+        raise ConfigurationError(f"no method is called {name!r}; there are {[method.name for method in self.methods]}")
+
+    def __str__(self) -> str:
+        from pyrogen.report.calibration import format_calibration
+
+        return format_calibration(self.record())
+
+    def __repr__(self) -> str:
+        return f"Calibration({', '.join(method.name for method in self.methods)}; {len(self.methods[0].ranks)} simulations)"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each method and dimension: z scores, p-values as they are and adjusted, coverages, the verdict."""
+        rows = []
+        for method in self.methods:
+            coverages = [method.coverage(level) for level in self.levels]
+            for place, (name, test) in enumerate(zip(self.dimensions, method.tests, strict=True)):
+                rows.append(
+                    {
+                        "method": method.name,
+                        "dimension": name,
+                        **vars(test),
+                        "p_adjusted": min(method.adjusted[place]),
+                        "coverage": [
+                            {"nominal": nominal, "seen": float(seen[place]), "error": float(error[place])}
+                            for nominal, seen, error in coverages
+                        ],
+                        "verdict": method.verdicts[place],
+                    }
+                )
+        return rows
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values; what is saved, printed and drawn."""
+        return {
+            "version": 1,
+            "data": dict(self.data),
+            "dimensions": self.dimensions,
+            "levels": list(self.levels),
+            "significance": self.significance,
+            "rows": self.rows(),
+            "methods": [
+                {
+                    "name": method.name,
+                    "draws": method.draws,
+                    "notes": list(method.notes),
+                    "ranks": method.ranks.tolist(),
+                    "bands": _plain_bands(len(method.ranks), method.draws, 1 - self.significance),
+                }
+                for method in self.methods
+            ],
+        }
+
+    def to_arviz(self) -> Any:
+        """The ranks as an ``arviz.InferenceData``: group ``ranks``, a variable for each method, (simulation, dimension)."""
+        import xarray
+
+        columns = {
+            method.name: ((f"simulation of {method.name}", "dimension"), method.ranks.cpu().numpy())  # some may be left out
+            for method in self.methods
+        }
+        found = load_arviz().InferenceData()
+        found.add_groups(
+            {"ranks": xarray.Dataset(columns, coords={"dimension": list(self.dimensions)})}, warn_on_custom_groups=False
+        )
+        return found
+
+    def plot(self) -> Figure:
+        """Draw distribution functions of the ranks with simultaneous bands, and histograms."""
+        from pyrogen.report.calibration import calibration_picture
+
+        return calibration_picture(self.record())
+
+    def save(self, directory: str | Path) -> Path:
+        """Write ``calibration.json``."""
+        return write_record(directory, _RECORD, self.record())
+
+    @staticmethod
+    def load(directory: str | Path) -> Calibration:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        record = read_record(directory, _RECORD)
+        try:
+            methods = [
+                judged(saved["name"], torch.tensor(saved["ranks"]), saved["draws"], saved["notes"], record["significance"])
+                for saved in record["methods"]
+            ]
+            return Calibration(
+                methods, record["dimensions"], tuple(record["levels"]), record["significance"], record["data"]
+            )
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DataError(f"{Path(directory) / _RECORD} is damaged ({error!r}): save it again") from error
+
+
+def _dimensions(latents: Mapping[str, Tensor]) -> list[str]:
+    found = []
+    for name, value in latents.items():
+        for place in np.ndindex(*value.shape[1:]):
+            found.append(f"{name}[{','.join(map(str, place))}]" if place else name)
+    return found
+
+
+def _plain_bands(simulations: int, draws: int, level: float) -> dict[str, list[float]]:
+    found = bands(simulations, draws, level)
+    return {
+        "share": found.share.tolist(),
+        "outcome": found.outcome.tolist(),
+        "lower": (found.lower / simulations).tolist(),
+        "upper": (found.upper / simulations).tolist(),
+    }

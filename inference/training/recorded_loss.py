@@ -1,0 +1,117 @@
+"""An objective's loss and its gradient as a function of a pair and tensors, ready to be recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from pyrogen.batch import Batch
+from pyrogen.pair import Pair
+
+from ..graphs.batches import BatchLayout
+from ..graphs.compiled_function import SITE
+from ..objectives.objective import Objective
+from .precision import Precision, computing_in
+
+__all__ = ["GRADIENT", "LOSS", "STATE", "Layout", "LossAndGradient"]
+
+LOSS, GRADIENT, STATE = "loss", "gradient.", "state."
+"""Names of outputs: the loss, and prefixes of the gradients and of the objective's state."""
+
+
+class Layout:
+    """How a batch, a factor beta and an objective's state lie in one list of tensors."""
+
+    def __init__(self, batch: Batch, state: Mapping[str, Tensor], *, with_beta: bool) -> None:
+        self.batch, self.state, self.with_beta = BatchLayout(batch), list(state), with_beta
+
+    def __len__(self) -> int:
+        return len(self.batch.places) + self.with_beta + len(self.state)
+
+    def pack(self, batch: Batch, state: Mapping[str, Tensor], beta: Tensor | None) -> list[Tensor]:
+        """The tensors of a batch, of beta and of a state, in order."""
+        tensors = self.batch.pack(batch)
+        if self.with_beta:
+            tensors.append(beta if beta is not None else tensors[0].new_ones(()))
+        return [*tensors, *(state[name] for name in self.state)]
+
+    def unpack(self, tensors: Sequence[Tensor]) -> tuple[Batch, Tensor | float, dict[str, Tensor]]:
+        """The batch, beta and the state that those tensors are."""
+        count = len(self.batch.places)
+        rest = list(tensors[count:])
+        beta: Tensor | float = rest.pop(0) if self.with_beta else 1.0
+        return self.batch.unpack(tensors[:count]), beta, dict(zip(self.state, rest, strict=True))
+
+
+class LossAndGradient:
+    """Minus the bound, its gradient for each trained parameter, and what the objective carries on.
+
+    Its outputs are ``loss``, ``gradient.PARAMETER``, ``state.NAME`` and, to find out where two runs part,
+    ``site.NAME`` with the sum of each site's log probability.
+    """
+
+    def __init__(self, objective: Objective, layout: Layout, precision: Precision = "float32") -> None:
+        self.objective, self.layout, self.precision = objective, layout, precision
+
+    def __call__(self, pair: Pair, *inputs: Tensor) -> dict[str, Tensor | None]:
+        """Run the pair once."""
+        objective = self.objective
+        batch, beta, state = self.layout.unpack(inputs)
+        before, objective.state = objective.state, state
+        trained = {name: p for name, p in pair.named_parameters() if p.requires_grad}
+        try:
+            with _SiteSums() as sites, computing_in(self.precision, inputs[0].device):
+                loss = objective.loss(pair, batch, **({"beta": beta} if self.layout.with_beta else {}))
+            after = dict(objective.state)
+        finally:
+            objective.state = before
+        gradients = _separate(
+            list(trained.values()), torch.autograd.grad(loss, list(trained.values()), allow_unused=True), inputs
+        )
+        return {
+            LOSS: loss,
+            **{f"{GRADIENT}{name}": gradient for name, gradient in zip(trained, gradients, strict=True)},
+            **{f"{STATE}{name}": value for name, value in after.items()},
+            **sites.sums,
+        }
+
+
+def _separate(
+    parameters: Sequence[Tensor], gradients: Iterable[Tensor | None], inputs: Iterable[Tensor]
+) -> list[Tensor | None]:
+    """Gradients as ``backward`` would leave them: laid out as their parameters, each in a memory of its own.
+
+    Autograd may hand out one tensor for two parameters, a view or an expanded number, and what comes next (clipping in
+    place, a fused optimizer that walks through memory) takes none of these.
+    """
+    taken = {tensor.untyped_storage().data_ptr() for tensor in (*parameters, *inputs)}
+    found: list[Tensor | None] = []
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            memory = gradient.untyped_storage().data_ptr()
+            if gradient.stride() != parameter.stride() or memory in taken:
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            taken.add(memory)
+        found.append(gradient)
+    return found
+
+
+class _SiteSums(Messenger):
+    """Sums the log probability of each site as it is met."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sums: dict[str, Tensor | None] = {}
+
+    def _postprocess_message(self, msg: Any) -> None:
+        if msg["type"] != "sample" or type(msg["fn"]).__name__ == "_Subsample" or msg["infer"].get("_deterministic"):
+            return
+        name, again = f"{SITE}{msg['name']}", 2
+        while name in self.sums:
+            name, again = f"{SITE}{msg['name']} (visit {again})", again + 1
+        with torch.no_grad():
+            self.sums[name] = msg["fn"].log_prob(msg["value"]).sum()

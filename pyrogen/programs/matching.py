@@ -1,0 +1,303 @@
+"""Whether model, guide and batch agree: sites, plates, shapes and supports. What does not is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from pyro.util import check_site_shape
+from torch import Tensor
+
+from ..errors import PairError
+from .program import Program
+from .traces import data_dim, innermost, is_subsample, is_summed_out, samples
+
+__all__ = [
+    "check_draws",
+    "check_latent_shapes",
+    "check_observed",
+    "check_shapes",
+    "check_sites",
+    "check_sizeless_plate",
+    "check_support",
+]
+
+
+class _Place(TypedDict):
+    """Which site an error is about."""
+
+    site: str
+    shape: tuple[int, ...] | None
+    line: str | None
+
+
+def check_sites(pair: Program, guide: Any, model: Any) -> None:
+    """Refuse traces whose sites or plates do not match.
+
+    Raises:
+        PairError: with the site and the remedy.
+    """
+    in_guide, in_model = dict(samples(guide)), dict(samples(model))
+    for name, site in in_model.items():
+        if not site["is_observed"] and name not in in_guide and not is_summed_out(site):
+            raise PairError(
+                f"site '{name}' of the model is neither observed nor sampled by the guide",
+                remedy=f"give the guide a pyro.sample('{name}', ...) statement, or observe it",
+                code="PG101",
+                **_place(name, site),
+            )
+        other = in_guide.get(name)
+        if site["is_observed"] and other is not None and not other["infer"].get("_deterministic"):
+            role = "computed (pyro.deterministic)" if site["infer"].get("_deterministic") else "observed"
+            use = "has a pyro.factor of that name" if other["is_observed"] else "samples it"
+            raise PairError(
+                f"site '{name}' is {role} in the model, yet the guide {use}",
+                remedy="remove or rename one",
+                code="PG104",
+                **_place(name, other),
+            )
+    for name, site in in_guide.items():
+        if site["is_observed"]:  # a factor or something computed
+            continue
+        if name not in in_model:
+            if not site["infer"].get("is_auxiliary"):
+                known = ", ".join(repr(n) for n, s in in_model.items() if not s["is_observed"]) or "none"
+                raise PairError(
+                    f"site '{name}' of the guide is no site of the model (its latents: {known})",
+                    remedy="rename it, or mark it with infer={'is_auxiliary': True}",
+                    code="PG102",
+                    **_place(name, site),
+                )
+            continue
+        ours, theirs = data_dim(pair, site), data_dim(pair, in_model[name])
+        if ours != theirs:
+            there, here = (
+                f"outside plate '{pair.data_plate}'" if dim is None else f"at plate dimension {dim}"
+                for dim in (ours, theirs)
+            )
+            raise PairError(
+                f"site '{name}' is {there} in the guide and {here} in the model",
+                remedy="use the same plates",
+                code="PG105",
+                **_place(name, site),
+            )
+    _check_plates(guide, model)
+    if not any(site["is_observed"] and not site["infer"].get("_deterministic") for site in in_model.values()):
+        raise PairError("the model observes nothing", remedy="give a pyro.sample statement obs=<the data>", code="PG103")
+
+
+def _check_plates(guide: Any, model: Any) -> None:
+    """The plates that guide and model share have one size, and the latents one shape."""
+    for name, node in guide.nodes.items():
+        other = model.nodes.get(name)
+        if other is None or not is_subsample(node) or not is_subsample(other):
+            continue
+        if node["fn"].size != other["fn"].size:
+            raise PairError(
+                f"plate '{name}' has size {node['fn'].size} in the guide and {other['fn'].size} in the model",
+                remedy="give both the same size (a guide with parameters for each datum, such as an autoguide, fits one "
+                "data set only)",
+                code="PG105",
+                site=name,
+                line=node.get("line"),
+            )
+        own = other.get("own")
+        if isinstance(own, Tensor) and not (own.shape == node["value"].shape and bool((own == node["value"]).all())):
+            raise PairError(
+                f"plate '{name}' holds the rows that the guide drew, and not those that the model gives it as subsample",
+                remedy="give the guide's plate the same subsample (an autoguide takes it from create_plates)",
+                code="PG105",
+                site=name,
+                line=other.get("line"),
+            )
+    check_latent_shapes(guide, model)
+
+
+def check_latent_shapes(guide: Any, model: Any) -> None:
+    """Refuse latents whose shapes differ in guide and model; the model's trace may be unfinished.
+
+    Raises:
+        PairError: with the site and the remedy.
+    """
+    for name, site in samples(guide):
+        if name not in model.nodes or site["is_observed"]:
+            continue
+        shapes = [(tuple(s["fn"].batch_shape), tuple(s["fn"].event_shape)) for s in (site, model.nodes[name])]
+        (ours, our_event), (theirs, their_event) = shapes
+        if our_event != their_event or _without_leading_ones(ours) != _without_leading_ones(theirs):
+            raise PairError(
+                f"site '{name}' has batch shape {ours} and event shape {our_event} in the guide, and {theirs} and "
+                f"{their_event} in the model",
+                remedy="use the same plates and the same .to_event(...) in both",
+                code="PG110",
+                **_place(name, site),
+            )
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[next((place for place, size in enumerate(shape) if size != 1), len(shape)) :]
+
+
+def check_shapes(nesting: int, *traces: Any) -> None:
+    """Refuse traces with a batch dimension that no plate declares, or with a draw outside the prior's support.
+
+    Raises:
+        PairError: with the site and the remedy.
+    """
+    for trace in traces:
+        for name, site in samples(trace):
+            try:
+                site["log_prob"] = site["fn"].log_prob(site["value"])
+                check_site_shape(site, nesting)
+                extra = len(site["log_prob"].shape) - nesting
+                if extra > 0:
+                    raise ValueError(f"log_prob has shape {tuple(site['log_prob'].shape)}, more dimensions than plates")
+            except ValueError as error:
+                if "within the support" not in str(error):
+                    raise PairError(
+                        f"site '{name}': {error}",
+                        remedy="Every batch dimension must lie in a plate: declare event dimensions with .to_event(...), or "
+                        "enter a pyro.plate",
+                        code=_code(site, error),
+                        **_place(name, site),
+                    ) from error
+                if not site["is_observed"]:
+                    raise _drawn_outside(name, site) from error
+
+
+def check_draws(trace: Any) -> None:
+    """Refuse a trace of the model, finished or not, with a draw outside the prior's support.
+
+    Raises:
+        PairError: with the site and the remedy.
+    """
+    for name, site in samples(trace):
+        if not site["is_observed"] and isinstance(site["value"], Tensor):
+            try:
+                valid = innermost(site["fn"]).support.check(site["value"])
+            except (AttributeError, NotImplementedError):  # a distribution that does not know its support
+                continue
+            if not bool(valid.all()):
+                raise _drawn_outside(name, site)
+
+
+def _drawn_outside(name: str, site: Any) -> PairError:
+    return PairError(
+        f"site '{name}': the guide draws a value outside the support of the model's {_with_support(innermost(site['fn']))}",
+        remedy="give the guide a distribution of the same support",
+        code="PG201",
+        **_place(name, site),
+    )
+
+
+def check_sizeless_plate(pair: Program, rows: int, *traces: Any) -> None:
+    """Refuse sites that a data plate without a size (``pyro.plate("data")``) holds and that have no row for each datum.
+
+    A plate that knows its size makes a site that long; this one leaves it as it is, so that data may share it unseen.
+
+    Raises:
+        PairError: with the site and the remedy.
+    """
+    for trace in traces:
+        for name, site in samples(trace):
+            if "log_prob" not in site or site["infer"].get("_deterministic"):  # `check_support` refuses the first
+                continue
+            shape = tuple(site["log_prob"].shape)
+            for frame in site["cond_indep_stack"]:
+                sizeless = frame.name == pair.data_plate and frame.dim is not None and frame.size == -1
+                if sizeless and (len(shape) < -frame.dim or shape[frame.dim] != rows):
+                    raise PairError(
+                        f"site '{name}' has log probabilities of shape {shape} in plate '{frame.name}', which was given no "
+                        f"size and holds {rows} data",
+                        remedy=f"write pyro.plate('{frame.name}', len(x)), which gives every site a row for each datum",
+                        code="PG108",
+                        **_place(name, site),
+                    )
+
+
+def check_support(model: Any) -> None:
+    """Refuse a trace of the model that observes a value outside its distribution's support.
+
+    Raises:
+        PairError: with site, index, value and remedy.
+    """
+    for name, site in samples(model):
+        if site["is_observed"] and not site["infer"].get("_deterministic"):
+            check_observed(name, site["fn"], site["value"], masked=site["mask"] is not None, line=site.get("line"))
+
+
+def check_observed(
+    name: str,
+    fn: Any,
+    value: Any,
+    *,
+    masked: bool = False,
+    rows: Sequence[int] | None = None,
+    axis: int = 0,
+    line: str | None = None,
+) -> None:
+    """Refuse an observed value outside its distribution's support.
+
+    Args:
+        name: the site.
+        fn: its distribution.
+        value: what it observes.
+        masked: whether a mask lies over the site.
+        rows: numbers of the data along `axis`, for the message, where the value is a part of the data.
+        axis: the axis of `value` along which the data lie.
+        line: the site's place in the user's code.
+
+    Raises:
+        PairError: with site, index, value and remedy.
+    """
+    if not isinstance(value, Tensor):
+        return
+    element = innermost(fn)  # element by element, where the event is one of independent elements
+    try:
+        valid = element.support.check(value)
+    except (AttributeError, NotImplementedError):  # a distribution that does not know its support
+        return
+    if bool(valid.all()):
+        return
+    where = (~valid).nonzero()[0].tolist()
+    found = value if value.dim() > valid.dim() else value.expand_as(valid)
+    found = found[tuple(where)]
+    if rows is not None and axis < len(where):
+        where[axis] = rows[where[axis]]
+    seen = f"{found.item():.6g}" if found.numel() == 1 else str(found.tolist()[:8])
+    excuse = " A mask does not excuse it: fill in some value of the support." if masked else ""
+    raise PairError(
+        f"site '{name}' observes a value outside the support of {_with_support(element)} at index {where}: {seen}",
+        remedy=f"Binarize or rescale the data, or choose another likelihood.{excuse}",
+        code="PG203",
+        site=name,
+        shape=tuple(value.shape),
+        line=line,
+    )
+
+
+def _code(site: Any, error: ValueError) -> str:
+    if "not broadcastable" in str(error):
+        return "PG306"
+    return "PG303" if _is_repeated(site) else "PG109"
+
+
+def _is_repeated(site: Any) -> bool:
+    """Whether a plate's size stands more often in the shape of a site's log probability than plates have it."""
+    log_prob = site.get("log_prob")
+    shape = list(site["fn"].batch_shape if log_prob is None else log_prob.shape)
+    sizes = [frame.size for frame in site["cond_indep_stack"] if frame.dim is not None and frame.size > 1]
+    return any(shape.count(size) > sizes.count(size) for size in sizes)
+
+
+def _place(name: str, site: Any) -> _Place:
+    value = site["value"]
+    shape = tuple(value.shape) if isinstance(value, Tensor) else None
+    return {"site": name, "shape": shape, "line": site.get("line")}
+
+
+def _with_support(fn: Any) -> str:
+    support = str(fn.support)
+    if "tensor" in support:  # bounds for each element
+        support = type(fn.support).__name__.strip("_")
+    return f"{type(fn).__name__} ({support})"

@@ -1,0 +1,372 @@
+"""One checked run of a pair on a batch, from which its structure is read.
+
+What is refused here is refused for good: a latent without a guide site, data outside the likelihood's support,
+a batch dimension that no plate declares. What only some uses cannot bear (a scaled site, a global latent) is kept as an
+objection, which those uses raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.distributions import Delta, Unit
+from pyro.infer.autoguide import AutoGuide
+from pyro.poutine import Trace
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from ..batch import Batch, arguments, index, length
+from ..errors import PairError
+from ..known_errors import code_and_site
+from ..lines import LineRecorder, line_of_error, program_line
+from ..randomness import forked, seed_generators
+from .matching import check_draws, check_latent_shapes, check_shapes, check_sites, check_sizeless_plate, check_support
+from .program import Program
+from .run import forget_plates, run_guide
+from .structure import Objection, Structure, evaluation_mode
+from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, samples
+from .vectorization import run_of_part, vectorization_failure
+
+__all__ = ["frozen_stay_frozen", "probe"]
+
+_PROBED_ROWS = 4096
+_COMPARED_ROWS = 4
+
+
+def probe(pair: Program, batch: Batch) -> Structure:
+    """Run a pair on a batch, with validation, and check that model, guide and batch fit each other.
+
+    The modules run in evaluation mode and no random number is used up.
+
+    Raises:
+        PairError: they do not fit; the message names the site and the remedy.
+    """
+    length(batch)
+    with (
+        torch.no_grad(),
+        pyro.validation_enabled(True),
+        _own_random_numbers(batch),
+        evaluation_mode(pair),
+        frozen_stay_frozen(pair),
+        _only_own_modes(pair),
+        pair.scope(),
+    ):
+        probed, guide, model = _first_run(pair, batch)
+        check_sites(pair, guide, model)
+        nesting = max([0, *(-frame.dim for trace in (guide, model) for frame in frames(trace))])
+        check_shapes(nesting, guide, model)
+        check_sizeless_plate(pair, length(probed), guide, model)
+        check_support(model)
+        amortized, entangled = run_of_part(pair, probed, nesting, guide, model)
+        compared = index(probed, slice(_COMPARED_ROWS)) if amortized else probed
+        loop = vectorization_failure(pair, compared, nesting)
+        if loop is not None and compared is not probed and _takes_a_fixed_number(pair, guide, model):
+            loop = vectorization_failure(pair, probed, nesting)  # of so few rows it could not take that many
+        points = _point_masses(pair, probed, nesting, guide, model)
+    return _describe(pair, length(probed), guide, model, nesting, amortized, loop, entangled, points)
+
+
+@contextmanager
+def _own_random_numbers(batch: Batch) -> Iterator[None]:
+    """Draw from generators that are put back, seeded anew so that a random start is unlike the draws that follow."""
+    with forked(batch):
+        seed_generators(batch, int(torch.randint(2**62, (), device="cpu")))
+        yield
+
+
+@contextmanager
+def frozen_stay_frozen(pair: Program) -> Iterator[None]:
+    """Undo that Pyro's parameter store makes every parameter that it meets require a gradient."""
+    frozen = [parameter for parameter in pair.parameters() if not parameter.requires_grad]
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+
+@contextmanager
+def _only_own_modes(pair: Program) -> Iterator[None]:
+    """Refuse dropout and batch normalization in networks that the pair's ``eval()`` does not reach."""
+
+    def check(module: nn.Module, inputs: Any) -> None:
+        if module.training and isinstance(module, _DropoutNd | _BatchNorm) and all(module is not m for m in pair.modules()):
+            raise PairError(
+                f"the pair runs a {type(module).__name__} that it does not own, so that the layer would stay in training "
+                "mode when the pair is evaluated",
+                remedy="name its network in the model or guide itself (as a closure, a global or a default), or make the "
+                "pair a subclass of Pair with the network as an attribute",
+                code="PG122",
+                line=program_line(),
+            )
+
+    handle = register_module_forward_pre_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _first_run(pair: Program, batch: Batch) -> tuple[Batch, Any, Any]:
+    """Traces of guide and model, on the first rows of a long batch where these show as much."""
+    if length(batch) <= _PROBED_ROWS or any(isinstance(m, AutoGuide) and m.prototype_trace is None for m in pair.modules()):
+        return batch, *_traces(pair, batch)
+    store = pyro.get_param_store()
+    before = store.get_state()
+    own = {id(parameter) for parameter in pair.parameters()}
+    part = index(batch, slice(_PROBED_ROWS))
+    try:
+        guide, model = _traces(pair, part)
+    except PairError:  # it may want all of its rows
+        guide = None
+    made = [value for name, value in store.named_parameters() if name not in before["params"] and id(value) not in own]
+    if guide is not None and not made:
+        return part, guide, model
+    # A parameter made in this run may have taken its size from the number of rows.
+    store.clear()
+    store.set_state(before)
+    return batch, *_traces(pair, batch)
+
+
+def _traces(pair: Program, batch: Batch) -> tuple[Any, Any]:
+    guide = _trace(pair, batch, "guide", Trace())
+    for name, site in samples(guide):
+        if site["is_observed"] and not site["infer"].get("_deterministic") and not isinstance(site["fn"], Unit):
+            raise PairError(
+                f"site '{name}' is observed in the guide",
+                remedy="observe it in the model only",
+                code="PG104",
+                site=name,
+                line=site.get("line"),
+            )
+        if isinstance(site["fn"], Unit) and "has_rsample" not in vars(site["fn"]):
+            raise PairError(
+                f"pyro.factor('{name}', ...) in the guide must say whether it comes from reparameterized draws",
+                remedy="give it has_rsample=True or has_rsample=False",
+                code="PG115",
+                site=name,
+                line=site.get("line"),
+            )
+    return guide, _trace(pair, batch, "model", guide)
+
+
+def _trace(pair: Program, batch: Batch, role: str, replayed: Trace) -> Trace:
+    args, kwargs = arguments(batch)
+    program, rows = getattr(pair, role), length(batch)
+    try:
+        with poutine.trace() as tracer, poutine.replay(trace=replayed), LineRecorder():
+            program(*args, **kwargs)
+        return tracer.trace
+    except PairError:
+        raise
+    except Exception as error:  # whatever the program raises
+        forget_plates(pair)
+        # What the program cannot bear may be the data, or draws that its prior would not make.
+        _check_finite(role, batch)
+        if role == "model":
+            check_latent_shapes(replayed, tracer.trace)
+            check_draws(tracer.trace)
+        code, site = code_and_site(error, pair.data_plate, rows)
+        raise PairError(
+            f"the {role} does not run on this batch: {type(error).__name__}: {error}",
+            code=code,
+            site=site,
+            line=line_of_error(error),
+        ) from error
+
+
+def _takes_a_fixed_number(pair: Program, *traces: Any) -> bool:
+    """Whether the data plate draws a subsample of a size of its own."""
+    plates = [trace.nodes.get(pair.data_plate) for trace in traces]
+    return any(plate is not None and is_subsample(plate) and plate["fn"].subsample_size is not None for plate in plates)
+
+
+def _check_finite(role: str, batch: Batch) -> None:
+    """Refuse a batch, on which a program has failed, for the values in it that are missing or infinite."""
+    args, kwargs = arguments(batch)
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor) and not bool(value.isfinite().all()):
+            where = (~value.isfinite()).nonzero()[0].tolist()
+            raise PairError(
+                f"the {role} does not run on this batch, which holds {float(value[tuple(where)])} at index {where}",
+                remedy="fill missing values in, and mask them (poutine.mask)",
+                code="PG203",
+            )
+
+
+def _point_masses(pair: Program, batch: Batch, nesting: int, guide: Any, model: Any) -> list[str]:
+    """Continuous latents to which the guide gives one value only, whatever else it draws."""
+    suspects = [
+        name
+        for name, site in samples(guide)
+        if isinstance(innermost(site["fn"]), Delta)
+        and not site["is_observed"]
+        and name in model.nodes
+        and not model.nodes[name]["fn"].support.is_discrete
+    ]
+    if not suspects:
+        return []
+    args, kwargs = arguments(batch)
+    indices = {name: node["value"] for name, node in guide.nodes.items() if is_subsample(node)}
+    again = run_guide(pair, args, kwargs, nesting=nesting, indices=indices).visited
+    return [name for name in suspects if torch.equal(again[name].value, guide.nodes[name]["value"])]
+
+
+def _describe(
+    pair: Program,
+    rows: int,
+    guide: Any,
+    model: Any,
+    nesting: int,
+    amortized: bool,
+    loop: str | None,
+    entangled: str | None,
+    points: list[str],
+) -> Structure:
+    in_guide, in_model = (
+        {name: site for name, site in samples(trace) if not site["infer"].get("_deterministic")} for trace in (guide, model)
+    )
+    latents = [name for name in in_guide if name in in_model]
+    plate = model.nodes.get(pair.data_plate)
+    factor, size, fixed = 1.0, None, False
+    if plate is not None and is_subsample(plate):
+        size, fixed = plate["fn"].size, plate["fn"].subsample_size is not None
+        factor = size / len(plate["value"])
+    elif is_sizeless(pair, model):
+        size = rows
+    local = frozenset(n for n, s in {**in_model, **in_guide}.items() if data_dim(pair, s) is not None)
+    tempered = list(dict.fromkeys(_tempered(pair, in_guide, in_model, local, factor)))
+    tempered += [
+        Objection(
+            f"the guide gives latent '{name}' a single value (Delta)",
+            remedy="the log density at a point is no bound on the evidence, so it can be trained towards with ELBO, but not "
+            "be reported",
+            code="PG119",
+            site=name,
+        )
+        for name in points
+    ]
+    in_turn = any(f.name == pair.data_plate and f.dim is None for s in in_model.values() for f in s["cond_indep_stack"])
+    taken = len(plate["value"]) if plate is not None and is_subsample(plate) else rows
+    objections = list(_shared(pair, in_guide, in_model, local, rows, size, taken, in_turn))
+    if entangled is not None and entangled in local:
+        objections.append(
+            Objection(
+                f"site '{entangled}' gives a datum another log probability when other data stand beside it",
+                remedy=f"let nothing inside plate '{pair.data_plate}' mix the data, as batch statistics do",
+                code="PG111",
+                site=entangled,
+            )
+        )
+    same_order = [n for n in in_model if n in latents] == latents
+    return Structure(
+        latents=tuple(latents),
+        observed=tuple(n for n, s in in_model.items() if s["is_observed"]),
+        local=local,
+        reparameterized=frozenset(n for n in in_guide if getattr(in_guide[n]["fn"], "has_rsample", False)),
+        analytic=frozenset(n for n in latents if same_order and _has_closed_form(in_guide[n], in_model[n])),
+        nesting=nesting,
+        objections=(*objections, *tempered),
+        joint_objections=tuple(tempered),
+        subsampled=factor != 1.0,
+        amortized=amortized,
+        loop=loop,
+        rows=None if amortized and rows > 1 and size == rows and not fixed and not in_turn else rows,
+    )
+
+
+def _tempered(
+    pair: Program, guide: dict[str, Any], model: dict[str, Any], local: frozenset[str], factor: float
+) -> Iterator[Objection]:
+    """Why log weights are those of another density than the model's."""
+    for name, site in [*model.items(), *guide.items()]:
+        scale, expected = site["scale"], factor if name in local else 1.0
+        if isinstance(scale, Tensor) or abs(scale - expected) > 1e-6 * expected:
+            by = "a tensor" if isinstance(scale, Tensor) else f"{scale / expected:.6g}"
+            other = any(f.name != pair.data_plate and f.size != f.full_size for f in site["cond_indep_stack"])
+            yield Objection(
+                f"site '{name}' is scaled by {by} (poutine.scale, or a subsampled plate that is "
+                f"not '{pair.data_plate}'), which makes its log weight one of another density",
+                code="PG117" if other else "PG116",
+                site=name,
+            )
+    for name in guide:
+        if name in model and not _same_mask(guide[name]["mask"], model[name]["mask"]):
+            yield Objection(
+                f"latent '{name}' has one mask in the model and another in the guide",
+                remedy="use the same poutine.mask in both",
+                code="PG118",
+                site=name,
+            )
+
+
+def _shared(
+    pair: Program,
+    guide: dict[str, Any],
+    model: dict[str, Any],
+    local: frozenset[str],
+    rows: int,
+    size: int | None,
+    taken: int,
+    in_turn: bool,
+) -> Iterator[Objection]:
+    """Why log weights are not those of each datum, but of all together."""
+    plate = pair.data_plate
+    if in_turn:
+        yield Objection(
+            f"plate '{plate}' is sequential (`for i in pyro.plate(...)`)",
+            remedy=f"write `with pyro.plate('{plate}', len(x)):`",
+            code="PG113",
+        )
+        return
+    if size is None:
+        yield Objection(
+            f"no vectorized plate named '{plate}' holds the data",
+            remedy=f"write `with pyro.plate('{plate}', len(x)):`, or set data_plate to the name you use",
+            code="PG107",
+        )
+        return
+    if size != rows:
+        yield Objection(
+            f"plate '{plate}' has size {size} where the batch has {rows} rows",
+            remedy="give it the batch's length",
+            code="PG130" if taken == rows < size else "PG108",  # a part of a larger data set, or a mistake
+        )
+    for name, site in {**model, **guide}.items():
+        if name not in local:
+            kind = "observed" if site["is_observed"] else "latent"
+            yield Objection(
+                f"{kind} site '{name}' lies outside plate '{plate}', so that all data share it",
+                remedy="only a joint bound exists",
+                code="PG114",
+                site=name,
+            )
+            return
+
+
+def _same_mask(first: Any, second: Any) -> bool:
+    tensors = [mask if isinstance(mask, Tensor) else torch.tensor(mask is not False) for mask in (first, second)]
+    try:
+        return bool((tensors[0].cpu() == tensors[1].cpu()).all())
+    except RuntimeError:
+        return False
+
+
+def _has_closed_form(guide: Any, model: Any) -> bool:
+    scales = guide["scale"], model["scale"]
+    if scales[0] is not scales[1] and (any(isinstance(scale, Tensor) for scale in scales) or scales[0] != scales[1]):
+        return False
+    if isinstance(innermost(guide["fn"]), Delta):
+        return False  # Pyro's formula leaves out the Delta's own log density
+    try:
+        torch.distributions.kl_divergence(guide["fn"], model["fn"])
+    except (NotImplementedError, RuntimeError, ValueError):  # without a formula, or of two sizes
+        return False
+    return True
