@@ -2,29 +2,32 @@
 
 Subclass `Pair` and write both as methods, or adapt two plain Pyro functions with `Pair.of`. Either way the parameters,
 `pyro.param` ones included, are ordinary parameters of an `nn.Module`: `parameters()`, `state_dict()` and `to()` see
-them, and nothing stays in Pyro's global parameter store.
+them, and nothing is written to Pyro's global parameter store. What that store holds under the name of a ``pyro.param``
+statement, because Pyro's SVI has trained it, is where the pair's own parameter begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
+from torch.distributions.constraints import real
 
-from .batch import Batch, length, signature
+from .batch import Batch, device_of, length, signature
 from .errors import PairError
 from .programs.networks import networks_of
 from .programs.probe import probe
+from .programs.pyro_store import Inheritance
 from .programs.structure import Structure
 
 __all__ = ["Pair"]
 
-_running: list[Pair] = []
-"""The pairs whose parameters are in Pyro's store, innermost last."""
+_running: list[tuple[Pair, dict[str, Tensor], dict[str, Any]]] = []
+"""The pairs whose parameters are in Pyro's store, innermost last, with the values and constraints that were there before."""
 
 
 class Pair(nn.Module):
@@ -33,6 +36,9 @@ class Pair(nn.Module):
     Implement `model(batch)` and `guide(batch)` as Pyro programs. Put what belongs to one datum inside
     ``pyro.plate("data", len(x))`` (another name: set `data_plate`). A guide without latents may be left out.
     A batch that is a tuple arrives as positional arguments, a dict as keyword arguments.
+
+    A ``pyro.param`` statement in them means what it means in Pyro: a value that Pyro's global store holds under its name
+    when a run first meets it is copied, and comes before the initial one. Set ``fresh = True`` to ignore the store.
 
     A pair that knows its evidence in closed form offers ``log_evidence(batch)``, of shape (data,), in nats.
 
@@ -54,12 +60,16 @@ class Pair(nn.Module):
     """
 
     data_plate: str = "data"
+    fresh: bool = False
+    """Whether ``pyro.param`` statements begin with their initial values, whatever Pyro's global store holds."""
 
     def __init__(self) -> None:
         super().__init__()
         self._homes: dict[str, tuple[tuple[str, ...], str]] = {}  # where the parameter of a Pyro name lives
         self._constraints: dict[str, Any] = {}
         self._loaded: frozenset[str] | None = None
+        self._taken: dict[str, tuple[int, ...]] = {}  # what came from Pyro's own store, and its shapes
+        self._place: torch.device | None = None
         self._structures: dict[Any, Structure] = {}
 
     def model(self, *args: Any, **kwargs: Any) -> Any:
@@ -70,7 +80,9 @@ class Pair(nn.Module):
         """The variational program ``q(z | x)``; empty where there are no latents."""
 
     @staticmethod
-    def of(model: Callable[..., Any], guide: Callable[..., Any] | None = None, *, data_plate: str = "data") -> Pair:
+    def of(
+        model: Callable[..., Any], guide: Callable[..., Any] | None = None, *, data_plate: str = "data", fresh: bool = False
+    ) -> Pair:
         """Adapt a plain Pyro model and guide, unchanged, to a pair.
 
         ``pyro.param`` (with its constraints), ``pyro.module``, ``PyroModule`` and autoguides work as they do under
@@ -79,10 +91,16 @@ class Pair(nn.Module):
         a default or an argument of a ``functools.partial``, become submodules, so that ``train``, ``eval`` and ``to`` reach
         them. A network given to two pairs belongs to both.
 
+        After Pyro's own SVI the pair is the trained one: when a run first meets a parameter that Pyro's global store holds,
+        it copies the value from there, as Pyro would use it, whatever the initial value; the store stays as it is. ``repr``
+        of the pair names these parameters. Networks and autoguides that SVI has trained in place are the pair's as they are.
+        A state that was loaded into the pair comes before the store.
+
         Args:
             model: a Pyro function, module or bound method.
             guide: the guide, of the same signature; ``None`` for a model without latents.
             data_plate: name of the plate that holds the data.
+            fresh: begin with initial values, and ignore Pyro's store.
 
         Returns:
             A `Pair`. Its ``pyro.param`` parameters exist after the first run; call ``initialise(batch)`` to have them
@@ -108,7 +126,7 @@ class Pair(nn.Module):
             >>> len(pyro.get_param_store())
             0
         """
-        return _FunctionPair(model, guide, data_plate)
+        return _FunctionPair(model, guide, data_plate, fresh)
 
     def initialise(self, batch: Batch) -> Pair:
         """Run the pair once on a batch, so that lazily made parameters exist; no random number is used up."""
@@ -126,6 +144,7 @@ class Pair(nn.Module):
         known = self._structures.get(kind) or self._structures.get((kind, rows))
         if known is None:
             self._inherit()
+            self._place = device_of(batch)
             known = probe(self, batch)
             self._check_loaded()
             self._structures[kind if known.rows is None else (kind, rows)] = known
@@ -134,20 +153,28 @@ class Pair(nn.Module):
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Run Pyro code with this pair's own parameters in place of those of the global store."""
-        if _running and _running[-1] is self:
+        if _running and _running[-1][0] is self:
             yield
             return
         before = self._parameters_by_pyro_name()
         state = {"params": before, "constraints": self._constraints}
-        _running.append(self)
+        store = pyro.get_param_store()
+        _running.append((self, store._params, store._constraints))
+        _, params, constraints = _running[0]
+        inherited = Inheritance(self, params, constraints, self._place) if params and not self.fresh else None
         try:
-            with pyro.get_param_store().scope(state):  # type: ignore[arg-type]
+            with store.scope(state), inherited or nullcontext():  # type: ignore[arg-type]
                 yield
         finally:
             _running.pop()
         after = state["params"]
         if len(after) != len(before) or any(before.get(name) is not value for name, value in after.items()):
-            self._adopt(before, after, state["constraints"])
+            self._adopt(before, after, state["constraints"], inherited)
+
+    def extra_repr(self) -> str:
+        """See `torch.nn.Module.extra_repr`."""
+        taken = ", ".join(f"{name} {shape}" for name, shape in self._taken.items())
+        return f"from Pyro's parameter store: {taken}" if taken else ""
 
     def _parameters_by_pyro_name(self) -> dict[str, nn.Parameter]:
         """The parameters of earlier runs, looked up anew: a move, a load or the user may have replaced some."""
@@ -161,11 +188,22 @@ class Pair(nn.Module):
                 found[name] = parameter
         return found
 
-    def _adopt(self, before: Mapping[str, Tensor], after: Mapping[str, Tensor], constraints: dict[str, Any]) -> None:
+    def _adopt(
+        self,
+        before: Mapping[str, Tensor],
+        after: Mapping[str, Tensor],
+        constraints: dict[str, Any],
+        inherited: Inheritance | None,
+    ) -> None:
         """Make a module parameter of every tensor that a run has left in the parameter store."""
         places = {id(parameter): _place(name) for name, parameter in self.named_parameters()}
         homes = {}
         for name, value in after.items():
+            kept = None if inherited is None or id(value) in places else inherited.kept(name)
+            if kept is not None:
+                value, constraints[name] = kept, real
+            elif inherited is not None and value is inherited.taken.get(name):
+                self._taken[name] = tuple(value.shape)
             if id(value) in places:
                 homes[name] = places[id(value)]
             elif name in before:  # the program has set it, as `pyro.get_param_store()[name] = ...` does
@@ -198,6 +236,7 @@ class Pair(nn.Module):
         return result
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        self.fresh, self._taken = True, {}
         own = f"{prefix}pyro_params."
         if self._is_fresh():
             for name in [name for name in state_dict if name.startswith(own)]:
@@ -228,12 +267,12 @@ class Pair(nn.Module):
 class _FunctionPair(Pair):
     """A pair made of two callables."""
 
-    def __init__(self, model: Callable[..., Any], guide: Callable[..., Any] | None, data_plate: str) -> None:
+    def __init__(self, model: Callable[..., Any], guide: Callable[..., Any] | None, data_plate: str, fresh: bool) -> None:
         super().__init__()
         for role, program in (("model", model), ("guide", guide)):
             if not callable(program) and (program is not None or role == "model"):
                 raise PairError(f"the {role} must be a callable Pyro program, not {type(program).__name__}")
-        self.data_plate = data_plate
+        self.data_plate, self.fresh = data_plate, fresh
         networks = [
             (role, name, network)
             for role, program in (("model", model), ("guide", guide))

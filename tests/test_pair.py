@@ -219,7 +219,7 @@ every_way = pytest.mark.parametrize("build", CASES.values(), ids=CASES)
 
 def pair_of(build, seed=0):
     torch.manual_seed(seed)
-    return Pair.of(*build())
+    return Pair.of(*build(), fresh=True)
 
 
 def train(pair, x, steps=range(3), lr=0.05, **options):
@@ -511,14 +511,14 @@ def renamed(shape=(), name="scale"):
     ],
 )
 def test_a_state_of_another_pair_is_refused(saved, fresh, message):
-    state = Pair.of(*saved).initialise(data()).state_dict()
+    state = Pair.of(*saved, fresh=True).initialise(data()).state_dict()
     pair = Pair.of(*fresh)
     pair.load_state_dict(state)
     for _ in range(2):
         with pytest.raises(PairError, match=message):
             pair.initialise(data())
     with pytest.raises(RuntimeError, match=r"size mismatch|Unexpected key|Missing key"):
-        Pair.of(*fresh).initialise(data()).load_state_dict(state)
+        Pair.of(*fresh, fresh=True).initialise(data()).load_state_dict(state)
 
 
 @pytest.mark.parametrize(
@@ -532,3 +532,258 @@ def test_a_state_of_another_pair_is_refused(saved, fresh, message):
 def test_what_is_no_program_is_refused(model, guide, message):
     with pytest.raises(PairError, match=message):
         Pair.of(model, guide)
+
+
+@pytest.fixture
+def store():
+    """Another store in the place of Pyro's own, for a test to train in."""
+    with pyro.get_param_store().scope():
+        yield pyro.get_param_store()
+
+
+def trained_by_pyro(build, seed=0, x=None):
+    """What `build` gives, after Pyro's own SVI; the values are in the store."""
+    torch.manual_seed(seed)
+    model, guide = build()
+    svi = SVI(model, guide, pyro.optim.Adam({"lr": 0.05}), Trace_ELBO())
+    for _ in range(5):
+        svi.step(data() if x is None else x)
+    return model, guide
+
+
+def held(store):
+    """All that a store holds, to be compared later."""
+    return {name: (id(value), value.tolist(), store._constraints[name]) for name, value in store.named_parameters()}
+
+
+def densities(model, guide):
+    """Log densities under Pyro's own handlers, of the second run, for the first may set the guide up."""
+    for _ in range(2):
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            drawn = poutine.trace(guide).get_trace(data())
+            run = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(data())
+    return [float(trace.log_prob_sum().detach()) for trace in (drawn, run)]
+
+
+@every_way
+def test_what_pyro_has_trained_is_evaluated_as_trained(build, store):
+    model, guide = trained_by_pyro(build)
+    before, expected = held(store), densities(model, guide)
+    pair = Pair.of(model, guide)
+    live = {id(parameter) for parameter in pair.parameters()}
+    pair.initialise(data())
+    assert live == {id(parameter) for name, parameter in pair.named_parameters() if "pyro_params" not in name}
+    with pair.scope():
+        assert densities(model, guide) == expected
+        assert set(store.keys()) == set(before)
+    assert held(store) == before
+    fresh = pair_of(build).initialise(data())
+    assert not before or densities_of(fresh) != expected  # networks that no statement names are not trained by SVI
+    assert {name: value.shape for name, value in fresh.named_parameters()} == {
+        name: value.shape for name, value in pair.named_parameters()
+    }
+
+
+def densities_of(pair):
+    with pair.scope():
+        return densities(pair.model, pair.guide)
+
+
+@every_way
+def test_programs_built_anew_get_what_pyro_would_give_them(build, store):
+    trained_by_pyro(build)
+    before = held(store)
+    state = {"params": {n: v.detach().clone() for n, v in store.named_parameters()}, "constraints": dict(store._constraints)}
+    torch.manual_seed(7)
+    with store.scope(state):
+        expected = densities(*build())
+    torch.manual_seed(7)
+    pair = Pair.of(*build()).initialise(data())
+    assert densities_of(pair) == expected
+    values = copy.deepcopy(pair.state_dict())
+    assert not [
+        name for name, value in train(pair, data()).items() if torch.equal(value, values[name])
+    ]  # each has influence
+    assert held(store) == before
+
+
+@pytest.mark.parametrize("build", [params, auto_guide(auto.AutoNormal), made_anew])
+def test_the_pair_says_what_it_has_taken_over(build, store):
+    model, guide = build()
+    assert "parameter store" not in repr(Pair.of(model, guide).initialise(data()))
+    trained_by_pyro(build)
+    said = repr(Pair.of(*build()).initialise(data()))
+    names = [name for name in store if "$$$" not in name or build is made_anew]  # a known network stays as it is
+    assert "from Pyro's parameter store: " in said
+    assert all(f"{name} {tuple(store._params[name].shape)}" in said for name in names)
+
+
+class Direct(PyroModule):
+    """A module with a parameter of its own that is no `PyroParam`: Pyro registers it, and uses what the module has."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 3, dtype=torch.float64))
+
+    def forward(self, x):
+        decode(lambda z: z @ self.weight, x)
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "weight"),
+    [(closures, "decoder$$$weight", "decoder.weight"), (lambda: (Direct(), encode_first), "weight", "model_module.weight")],
+)
+def test_another_network_of_a_name_keeps_its_values(build, name, weight, store):
+    model, guide = build()
+    pyro.param(name, torch.ones(2, dtype=torch.float64), constraint=constraints.positive)
+    pair = Pair.of(model, guide)
+    own = pair.get_parameter(weight)
+    pair.initialise(data())
+    assert pair.get_parameter(weight) is own
+    assert "pyro_params" not in dict(pair.named_children())
+    assert "parameter store" not in repr(pair)
+    with pair.scope():
+        assert pyro.param(name) is own
+
+
+def encode_first(x):
+    encode(lambda x: x[:, :2], x)
+
+
+def test_one_run_is_enough_for_a_network_that_is_updated_from_the_store(store):
+    net = linear(2, 3)
+    replaced = list(net.parameters())
+
+    def updated():
+        return lambda x: decode(pyro.module("decoder", net, update_module_params=True), x), encode_first
+
+    trained_by_pyro(made_anew)
+    trained = {name: value.detach().clone() for name, value in store.items()}
+    for build in (updated, made_anew):
+        pair = Pair.of(*build())
+        with pair.scope():
+            pair.model(data())
+        with pair.scope():
+            assert same(dict(store.items()), trained)
+            assert all(pyro.param(name) is not value for name in store for value in replaced)
+        assert sum(1 for _ in pair.parameters()) == 2
+
+
+def test_two_pairs_each_take_a_copy(store):
+    model, guide = trained_by_pyro(params)
+    before = held(store)
+    first, second = (Pair.of(model, guide).initialise(data()) for _ in range(2))
+    start = copy.deepcopy(second.state_dict())
+    assert same(first.state_dict(), start)
+    assert not same(train(first, data()), start)
+    assert same(second.state_dict(), start)
+    assert held(store) == before
+
+
+def test_a_fresh_pair_ignores_the_store(store):
+    untrained = copy.deepcopy(pair_of(params).initialise(data()).state_dict())
+    trained_by_pyro(params)
+    torch.manual_seed(0)
+    assert same(Pair.of(*params(), fresh=True).initialise(data()).state_dict(), untrained)
+    torch.manual_seed(0)
+    assert not same(Pair.of(*params()).initialise(data()).state_dict(), untrained)
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+@pytest.mark.parametrize("loading", [{}, {"strict": False}])
+def test_a_loaded_state_comes_before_the_store(shape, loading, store):
+    state = {"pyro_params.scale": torch.tensor(3.0, dtype=torch.float64)}
+    pyro.param("scale", torch.full(shape, 5.0, dtype=torch.float64))
+    pair = Pair.of(*renamed())
+    pair.load_state_dict(state, **loading)
+    pair.initialise(data())
+    assert same(pair.state_dict(), state)
+    pair = Pair.of(*renamed()).initialise(data())
+    assert torch.equal(pair.pyro_params.scale, store["scale"])
+    if shape == ():
+        pair.load_state_dict(state, **loading)
+        assert same(pair.state_dict(), state)
+        assert "parameter store" not in repr(pair)
+
+
+def per_datum():
+    def guide(x):
+        loc = pyro.param("locs", lambda: x.new_zeros(len(x), 2))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc, 1.0).to_event(1))
+
+    return lambda x: decode(lambda z: z @ x.new_ones(2, 3), x), guide
+
+
+@pytest.mark.parametrize("rows", [6, 5000])  # of many rows the first run is of a part
+def test_parameters_of_each_datum_fit_the_data_that_they_were_trained_on_only(rows, store):
+    model, guide = trained_by_pyro(per_datum, x=data(rows))
+    pair = Pair.of(model, guide).initialise(data(rows))
+    assert torch.equal(pair.pyro_params.locs, store["locs"])
+    with pytest.raises(PairError, match=rf"holds a value of shape \({rows}, 2\) for pyro.param\('locs'\), whose.* \(4, 2\)"):
+        Pair.of(model, guide).initialise(data(4))
+    assert Pair.of(model, guide, fresh=True).initialise(data(4)).pyro_params.locs.shape == (4, 2)
+
+
+def test_an_error_that_the_store_has_no_part_in_is_left_alone(store):
+    pyro.param("scale", torch.ones(()))
+    model, guide = renamed()
+    with pytest.raises(PairError, match=r"^the model does not run on this batch: ZeroDivisionError"):
+        Pair.of(lambda x: model(x / (1 // 0)), guide).initialise(data())
+
+
+def test_each_parameter_is_taken_over_when_it_is_first_met(store):
+    def guide(x, y=None):
+        shift = pyro.param("late", torch.zeros(2, dtype=x.dtype)) if y is not None else x.new_zeros(2)
+        loc = pyro.param("loc", torch.zeros(2, dtype=x.dtype))
+        encode(lambda x: x[:, :2] + loc + shift, x)
+
+    for name in ("loc", "late"):
+        pyro.param(name, torch.full((2,), 4.0, dtype=torch.float64))
+    pair = Pair.of(lambda x, y=None: decode(lambda z: z @ x.new_ones(2, 3), x), guide).initialise(data())
+    assert [name for name, _ in pair.named_parameters()] == ["pyro_params.loc"]
+    train(pair, data())
+    trained = pair.pyro_params.loc.detach().clone()
+    pair.initialise((data(), data()))
+    assert torch.equal(pair.pyro_params.late, store["late"])
+    assert torch.equal(pair.pyro_params.loc, trained)
+
+
+def test_a_run_within_another_pairs_takes_the_global_values(store):
+    pyro.param("loc", torch.full((2,), 4.0, dtype=torch.float64))
+    outer, inner = Shift().initialise(data()), Shift()
+    train(outer, data())
+    with outer.scope(), inner.scope():
+        inner.guide(data())
+    assert torch.equal(inner.pyro_params.loc, store["loc"])
+
+
+def test_a_parameter_that_the_program_deletes_begins_anew(store):
+    pyro.param("loc", torch.full((2,), 4.0, dtype=torch.float64))
+
+    def guide(x):
+        if "loc" in pyro.get_param_store():
+            del pyro.get_param_store()["loc"]
+        encode(lambda x: x[:, :2] + pyro.param("loc", x.new_zeros(2)), x)
+
+    pair = Pair.of(lambda x: decode(lambda z: z @ x.new_ones(2, 3), x), guide)
+    with pair.scope():
+        pair.guide(data())
+    assert pair.pyro_params.loc.tolist() == [0.0, 0.0]
+    assert store["loc"].tolist() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_class_takes_over_the_values_of_its_statements_too(fresh, store):
+    class Own(Shift):
+        pass
+
+    Own.fresh = fresh
+    pair = Own()
+    torch.manual_seed(0)
+    svi = SVI(pair.model, pair.guide, pyro.optim.Adam({"lr": 0.05}), Trace_ELBO())
+    for _ in range(3):
+        svi.step(data())
+    pair.initialise(data())
+    assert torch.equal(pair.pyro_params.loc, store["loc"]) is not fresh

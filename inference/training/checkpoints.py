@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyro
 import torch
 
 from pyrogen.batch import Batch
@@ -82,7 +83,8 @@ def restore(pair: Pair, path: Path | str, batch: Batch) -> Pair:
         CheckpointError: see `load_checkpoint`; or the pair's parameters have other names or shapes.
     """
     state = load_checkpoint(path)
-    pair.initialise(batch)
+    with pyro.get_param_store().scope():  # whose values, of other sizes maybe, would all be replaced
+        pair.initialise(batch)
     best = (state.get("best") or {}).get("pair")
     load_parameters(pair, best or state["pair"], path)
     return pair

@@ -106,7 +106,8 @@ def fit(
     norm's running statistics are in the end those of the first process.
 
     Args:
-        pair: the pair; it is moved to the device and trained in place.
+        pair: the pair; it is moved to the device and trained in place. It goes on from the values that it has, and one of
+            `Pair.of` from those that Pyro's own SVI has left in Pyro's parameter store; ``fresh=True`` there begins anew.
         data: a `pyrogen.data.Split`, or a batch (a tensor, or a tuple or dict of tensors).
         objective: what to maximise; `ELBO()` if not given.
         epochs: passes over the data; give these or `steps`.

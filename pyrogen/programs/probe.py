@@ -29,6 +29,7 @@ from ..lines import LineRecorder, line_of_error, program_line
 from ..randomness import forked, seed_generators
 from .matching import check_draws, check_latent_shapes, check_shapes, check_sites, check_sizeless_plate, check_support
 from .program import Program
+from .pyro_store import taken_over
 from .run import forget_plates, run_guide
 from .structure import Objection, Structure, evaluation_mode
 from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, samples
@@ -126,11 +127,13 @@ def _first_run(pair: Program, batch: Batch) -> tuple[Batch, Any, Any]:
         guide, model = _traces(pair, part)
     except PairError:  # it may want all of its rows
         guide = None
-    made = [value for name, value in store.named_parameters() if name not in before["params"] and id(value) not in own]
+    kept = before["params"].keys() | taken_over()
+    made = [name for name, value in store.named_parameters() if name not in kept and id(value) not in own]
     if guide is not None and not made:
         return part, guide, model
     # A parameter made in this run may have taken its size from the number of rows.
-    store.clear()
+    for name in made:
+        del store[name]
     store.set_state(before)
     return batch, *_traces(pair, batch)
 

@@ -13,6 +13,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 import yaml
+from pyro.infer import SVI, Trace_ELBO
 from pyro.infer.autoguide import AutoNormal
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, StepLR
@@ -143,6 +144,41 @@ def test_resume_of_pyro_params_with_an_autoguide(tmp_path):
     resumed = fit(pair(), x, steps=10, batch_size=20, lr=0.05, directory=tmp_path, resume=True)
     assert_same(weights(whole.pair), weights(resumed.pair))
     assert whole.pair.state_dict()["pyro_params.scale"] != 0
+
+
+def test_a_fit_goes_on_from_what_pyros_svi_has_trained_and_resumes_without_it(tmp_path):
+    x = torch.randn(20, generator=torch.Generator().manual_seed(0)) + 2.0
+    store = pyro.get_param_store()
+
+    def programs():
+        def model(x):
+            scale = pyro.param("scale", torch.tensor(1.0), constraint=dist.constraints.positive)
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(pyro.sample("z", dist.Normal(x.new_zeros(()), 3.0)), scale), obs=x)
+
+        def guide(x):
+            loc = pyro.param("loc", torch.tensor(0.0))
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(loc, 1.0))
+
+        return model, guide
+
+    svi = SVI(*programs(), pyro.optim.Adam({"lr": 0.05}), Trace_ELBO())
+    for _ in range(20):
+        svi.step(x)
+    still = fit(Pair.of(*programs()), x, steps=1, batch_size=20, optimizer=functools.partial(torch.optim.SGD, lr=0.0))
+    trained = {f"pyro_params.{name}": value.detach() for name, value in store.named_parameters()}
+    assert trained["pyro_params.loc"] > 0.1
+    assert_same(weights(still.pair), trained)
+    whole = fit(Pair.of(*programs()), x, steps=10, batch_size=20, lr=0.05)
+    fit(Pair.of(*programs()), x, steps=4, batch_size=20, lr=0.05, directory=tmp_path)
+    again = fit(Pair.of(*programs()), x, steps=10, batch_size=20, lr=0.05, directory=tmp_path / "again")
+    assert_same(weights(whole.pair), weights(again.pair))
+    pyro.clear_param_store()
+    resumed = fit(Pair.of(*programs()), x, steps=10, batch_size=20, lr=0.05, directory=tmp_path, resume=True)
+    assert_same(weights(whole.pair), weights(resumed.pair))
+    pyro.param("loc", torch.zeros(7))  # another program's
+    assert_same(weights(restore(Pair.of(*programs()), tmp_path, x)), weights(whole.pair))
 
 
 class SyncCounter(TorchDispatchMode):
