@@ -19,6 +19,7 @@ from pyrogen.batch import Batch, device_of, index, length, map_tensors
 from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
+from pyrogen.run_directory import fingerprint
 
 from ..estimators.annealing.ais import anneal, log_mean
 from ..estimators.annealing.budget import rows_at_once
@@ -111,12 +112,14 @@ class Sandwich:
         exact: (data,), the pair's own closed form, where it has one.
         chains: chains in either direction, for each datum.
         initial: where the path begins.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
     """
 
     brackets: list[Bracket]
     exact: Tensor | None
     chains: int
     initial: str
+    parameters: str | None = None
 
     @property
     def last(self) -> Bracket:
@@ -142,6 +145,7 @@ class Sandwich:
         """All of it as plain values; what is saved, printed and drawn."""
         return {
             "version": 1,
+            "parameters": self.parameters,
             "chains": self.chains,
             "initial": self.initial,
             "exact": None if self.exact is None else self.exact.tolist(),
@@ -186,7 +190,7 @@ class Sandwich:
             for found in saved["brackets"]
         ]
         exact = None if saved["exact"] is None else torch.tensor(saved["exact"], dtype=torch.float64)
-        return Sandwich(brackets, exact, saved["chains"], saved["initial"])
+        return Sandwich(brackets, exact, saved["chains"], saved["initial"], saved.get("parameters"))
 
 
 def sandwich(
@@ -285,7 +289,7 @@ def sandwich(
                 gradients += pilot.gradients + mover.gradients
             brackets.append(Bracket(count, lower.cpu(), upper.cpu(), error.cpu(), gradients, time.perf_counter() - start))
         exact = _exact(pair, made)
-    return Sandwich(brackets, exact, chains, initial)
+    return Sandwich(brackets, exact, chains, initial, fingerprint(pair.state_dict()))
 
 
 def _exact(pair: Pair, batch: Batch) -> Tensor | None:

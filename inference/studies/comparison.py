@@ -23,6 +23,7 @@ from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device
 from pyrogen.report import format_table, load_record
+from pyrogen.run_directory import fingerprint
 
 from ..estimators.estimate import KHAT_LIMIT, Curve, Draws, Estimate, Estimator, Kind
 from ..estimators.result_files import as_chains, as_draws, load_arviz
@@ -97,7 +98,7 @@ def compare(
                 estimator.require(pair, batch)
         for number, estimator in enumerate(estimators):
             estimates.append(estimate_in_shares(estimator, pair, batch, processes, seed=seed + number, progress=progress))
-    return Comparison(estimates, described)
+    return Comparison(estimates, described, fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,12 @@ class Comparison:
     Attributes:
         estimates: the estimates, in the order asked for.
         data: what the data are: name, rows, dimensions, binarization.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
     """
 
     estimates: list[Estimate]
     data: Mapping[str, Any]
+    parameters: str | None = None
 
     def __getitem__(self, name: str) -> Estimate:
         for estimate in self.estimates:
@@ -193,6 +196,7 @@ class Comparison:
         """All of it but the posterior draws, as plain values; what is saved, printed and drawn."""
         return {
             "version": 1,
+            "parameters": self.parameters,
             "data": dict(self.data),
             "sentences": self.sentences(),
             "rows": [self._row(estimate) for estimate in self.estimates],
@@ -289,7 +293,7 @@ class Comparison:
                     flagged=None if saved.get("flagged") is None else torch.tensor(saved["flagged"], dtype=torch.bool),
                 )
             )
-        return Comparison(estimates, record["data"])
+        return Comparison(estimates, record["data"], record.get("parameters"))
 
     def _row(self, estimate: Estimate) -> dict[str, Any]:
         rows = len(estimate.log_prob)

@@ -16,6 +16,7 @@ from torch import Tensor
 from pyrogen.batch import Batch, device_of, length
 from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.pair import Pair
+from pyrogen.run_directory import fingerprint
 
 from ..estimators.estimate import Estimate, Estimator, Kind
 from ..estimators.exact import Exact
@@ -115,7 +116,7 @@ def gaps(
             f"the evidence given is that of {len(best.log_prob)} data, and there are {rows}: compare the same data"
         )
     described = data.describe() if hasattr(data, "describe") else {"rows": rows}
-    return _joined(refinement, best, described, refine_steps)
+    return _joined(refinement, best, described, refine_steps, fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class Gaps:
         seconds: of the refinement.
         notes: what the reader must know, in sentences.
         data: what the data are.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
     """
 
     elbo: Tensor
@@ -158,6 +160,7 @@ class Gaps:
     seconds: float
     notes: tuple[str, ...]
     data: Mapping[str, Any]
+    parameters: str | None = None
 
     def __str__(self) -> str:
         from pyrogen.report.gaps import format_gaps
@@ -171,6 +174,7 @@ class Gaps:
         """All of it as plain values; what is saved, printed and drawn."""
         return {
             "version": 1,
+            "parameters": self.parameters,
             "data": dict(self.data),
             "evidence_name": self.evidence_name,
             "evidence_kind": self.evidence_kind,
@@ -212,6 +216,7 @@ class Gaps:
                 seconds=record["seconds"],
                 notes=tuple(record["notes"]),
                 data=record["data"],
+                parameters=record.get("parameters"),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{Path(directory) / _RECORD} is damaged ({error!r}): save it again") from error
@@ -238,7 +243,7 @@ def _best(estimates: list[Estimate]) -> Estimate:
     return Comparison(usable, {}).reference
 
 
-def _joined(refinement: Refinement, best: Estimate, described: Mapping[str, Any], steps: int) -> Gaps:
+def _joined(refinement: Refinement, best: Estimate, described: Mapping[str, Any], steps: int, parameters: str) -> Gaps:
     evidence, evidence_error = (value.detach().double().cpu() for value in (best.log_prob, best.standard_error))
     columns = {
         name: getattr(refinement, name).cpu()
@@ -280,4 +285,5 @@ def _joined(refinement: Refinement, best: Estimate, described: Mapping[str, Any]
         seconds=refinement.seconds,
         notes=tuple(notes),
         data=described,
+        parameters=parameters,
     )

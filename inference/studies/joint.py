@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 from pyrogen.batch import Batch
 from pyrogen.errors import DataError, NotPerDatum
 from pyrogen.pair import Pair
+from pyrogen.run_directory import fingerprint
 
 from ..estimators.joint_density import JointDensity
 from ..estimators.mcmc.bridge_sampling import bridge
@@ -48,6 +49,7 @@ class JointEvidence:
         gradients: number of gradients of it.
         seconds: wall time.
         notes: what fails, in sentences.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
     """
 
     log_evidence: float
@@ -61,6 +63,7 @@ class JointEvidence:
     gradients: int
     seconds: float
     notes: tuple[str, ...] = ()
+    parameters: str | None = None
 
     def __str__(self) -> str:
         first = (
@@ -194,4 +197,5 @@ def joint_evidence(
         found.gradients,
         time.perf_counter() - start,
         tuple(said),
+        fingerprint(pair.state_dict()),
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 from pyrogen.batch import Batch, device_of, index, length
 from pyrogen.errors import ConfigurationError, DataError, PairError
 from pyrogen.pair import Pair
+from pyrogen.run_directory import fingerprint
 
 from ..estimators.result_files import load_arviz, read_record, write_record
 from .sbc_ranks import LEAST_SIMULATIONS, Method, Ranks, judged, ranks_among
@@ -107,7 +108,7 @@ def calibration(
             ranks, notes = ranks_among(pair, batch, latents, method, draws, progress)
             found.append(judged(method if isinstance(method, str) else method.name, ranks, draws, notes, significance))
     described = data.describe() if hasattr(data, "describe") else {"rows": length(given)}
-    return Calibration(found, _dimensions(latents), tuple(levels), significance, described)
+    return Calibration(found, _dimensions(latents), tuple(levels), significance, described, fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class Calibration:
         levels: of the intervals whose coverage is reported.
         significance: the probability of any verdict on a method that is right.
         data: what the data given were.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
     """
 
     methods: list[Ranks]
@@ -127,6 +129,7 @@ class Calibration:
     levels: tuple[float, ...]
     significance: float
     data: Mapping[str, Any]
+    parameters: str | None = None
 
     def __getitem__(self, name: str) -> Ranks:
         for method in self.methods:
@@ -167,6 +170,7 @@ class Calibration:
         """All of it as plain values; what is saved, printed and drawn."""
         return {
             "version": 1,
+            "parameters": self.parameters,
             "data": dict(self.data),
             "dimensions": self.dimensions,
             "levels": list(self.levels),
@@ -222,7 +226,12 @@ class Calibration:
                 for saved in record["methods"]
             ]
             return Calibration(
-                methods, record["dimensions"], tuple(record["levels"]), record["significance"], record["data"]
+                methods,
+                record["dimensions"],
+                tuple(record["levels"]),
+                record["significance"],
+                record["data"],
+                record.get("parameters"),
             )
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise DataError(f"{Path(directory) / _RECORD} is damaged ({error!r}): save it again") from error

@@ -19,6 +19,7 @@ import torch
 from pyrogen.batch import Batch
 from pyrogen.errors import CheckpointError
 from pyrogen.pair import Pair
+from pyrogen.run_directory import CHECKPOINT
 
 __all__ = [
     "CHECKPOINT",
@@ -29,7 +30,6 @@ __all__ = [
     "set_generator_states",
 ]
 
-CHECKPOINT = "checkpoint.pt"
 _VERSION = 1
 
 

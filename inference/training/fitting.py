@@ -20,13 +20,13 @@ from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device, stream
+from pyrogen.run_directory import CHECKPOINT, remove_run
 
 from ..estimators.estimate import Estimator
 from ..graphs import Compile, CompileReport, require_compile
 from ..objectives.elbo import ELBO
 from ..objectives.objective import Objective
 from ..weights.chunks import check_extremes
-from .checkpoints import CHECKPOINT
 from .history import History, Row
 from .loop import Loop, Validation, finish_step_on_interrupt
 from .precision import Precision, require_precision
@@ -123,7 +123,8 @@ def fit(
         validation_estimator: what to validate with; ``ELBO(draws=8)`` if not given.
         patience: stop after that many validations without a better one, and go back to the best parameters.
         device: ``"auto"``, or a device.
-        directory: where ``checkpoint.pt``, ``history.csv`` and ``config.yaml`` go; nothing is written if not given.
+        directory: where ``checkpoint.pt``, ``history.csv`` and ``config.yaml`` go; nothing is written if not given. A run
+            that begins anew removes an earlier one's checkpoint from it, and every fit removes results of other parameters.
         resume: go on from the directory's checkpoint, if there is one, bit for bit as if the run had not stopped.
         checkpoint_every: epochs between checkpoints.
         log_every: steps between rows of the history.
@@ -256,9 +257,12 @@ def fit(
         }
         if hasattr(data, "describe"):
             record.setdefault("data", data.describe())
+        resuming = resume and path is not None and processes.from_first((path / CHECKPOINT).exists)
         written = path if processes.first else None
         if written is not None:
             written.mkdir(parents=True, exist_ok=True)
+            if not resuming:
+                remove_run(written)
             (written / "config.yaml").write_text(yaml.safe_dump(record, sort_keys=False))
         loop = Loop(
             trainer,
@@ -272,7 +276,7 @@ def fit(
             identity=identity,
             history=History(written, tensorboard=tensorboard and processes.first),
         )
-        if resume and path is not None and processes.from_first((path / CHECKPOINT).exists):
+        if resuming and path is not None:
             loop.resume(path)
         else:
             loop.history.start([])

@@ -18,6 +18,7 @@ from pyrogen.batch import Batch
 from pyrogen.errors import CheckpointError, NonFiniteLoss, ProcessError
 from pyrogen.pair import Pair
 from pyrogen.processes import Processes
+from pyrogen.run_directory import forget_results
 
 from ..estimators.estimate import Estimator
 from .checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -197,6 +198,7 @@ class Loop:
             **({"processes": own} if self.processes.size > 1 else {}),
         }
         if self.processes.first:
+            forget_results(path.parent, self.best["pair"] or state["pair"])
             save_checkpoint({**state, **extra}, path)
         self.processes.wait()
         self.saved = state["step"]

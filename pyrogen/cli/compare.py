@@ -79,7 +79,8 @@ def run(options: Namespace) -> None:
             print_table(table.record())
             for line in save_usage(saved.pair, rows, saved.directory):
                 print(line)
-            print(f"\nreport: {render(saved.directory)}")
+            print()
+            print(f"report: {render(saved.directory, say=print)}")
 
 
 def _usual(pair: Pair) -> list[str]:

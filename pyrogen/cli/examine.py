@@ -84,7 +84,7 @@ def run(options: Namespace) -> None:
         found = _LOOKS[name](saved, rows, options, progress)
         found.save(saved.directory)
         print(f"{found}\n", flush=True)
-    print(f"report: {render(saved.directory)}")
+    print(f"report: {render(saved.directory, say=print)}")
 
 
 def _sandwich(saved: Saved, rows: Split, options: Namespace, progress: bool) -> Any:

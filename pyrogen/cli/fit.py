@@ -10,8 +10,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,7 +52,6 @@ _PASSED = (
     "steps_per_call",
     "keep",
 )
-_DERIVED = ("comparison.json", "comparison.nc", "usage.json", "pictures.npz", "report.html")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -152,27 +150,27 @@ def _fit(
     from pyrogen.inference import fit
 
     start = time.perf_counter()
-    with _replacing(directory, processes, resume=options.resume, overwrite=options.overwrite):
-        if processes.first:
-            print(_heading(dataset), flush=True)
-        try:
-            done = fit(
-                pair,
-                dataset.train,
-                **arguments,
-                validation=dataset.validation,
-                directory=directory,
-                resume=options.resume,
-                progress=sys.stderr.isatty() if options.progress is None else options.progress,
-                config=config,
-            )
-        except KeyboardInterrupt as error:
-            # fit says what it did; a second Ctrl-C, which cuts a step in half, leaves it no time to.
-            said = str(error).partition(";")[0]
-            state = f"{said}; the checkpoint is written" if said else "stopped at once; the last checkpoint counts"
-            program = "pyrogen" if processes.size == 1 else f"torchrun --nproc-per-node {processes.size} -m pyrogen"
-            again = f"{program} fit --config {shlex.quote(str(directory / 'config.yaml'))} --resume"
-            raise KeyboardInterrupt(f"{state}. Go on with: {again}") from error
+    processes.from_first(lambda: _make_room(directory, resume=options.resume, overwrite=options.overwrite))
+    if processes.first:
+        print(_heading(dataset), flush=True)
+    try:
+        done = fit(
+            pair,
+            dataset.train,
+            **arguments,
+            validation=dataset.validation,
+            directory=directory,
+            resume=options.resume,
+            progress=sys.stderr.isatty() if options.progress is None else options.progress,
+            config=config,
+        )
+    except KeyboardInterrupt as error:
+        # fit says what it did; a second Ctrl-C, which cuts a step in half, leaves it no time to.
+        said = str(error).partition(";")[0]
+        state = f"{said}; the checkpoint is written" if said else "stopped at once; the last checkpoint counts"
+        program = "pyrogen" if processes.size == 1 else f"torchrun --nproc-per-node {processes.size} -m pyrogen"
+        again = f"{program} fit --config {shlex.quote(str(directory / 'config.yaml'))} --resume"
+        raise KeyboardInterrupt(f"{state}. Go on with: {again}") from error
     return done, time.perf_counter() - start
 
 
@@ -180,34 +178,16 @@ def _scaled(schedule: Callable[[int], float], factor: float) -> Callable[[int], 
     return lambda step: factor * schedule(step)
 
 
-@contextmanager
-def _replacing(directory: Path, processes: Processes, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    """Refuse to overwrite a run unasked; afterwards remove what was made from parameters that are no more."""
-    from pyrogen.inference.training.checkpoints import CHECKPOINT
+def _make_room(directory: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to overwrite a run unasked, and remove one that is to be overwritten."""
+    from pyrogen.run_directory import CHECKPOINT, remove_run
 
-    checkpoint = directory / CHECKPOINT
-
-    def begin() -> int | None:
-        if checkpoint.exists() and not (resume or overwrite):
-            raise ConfigurationError(
-                f"{directory} holds a run: go on with it (--resume), begin anew (--overwrite), or choose another --directory"
-            )
-        changed_at = _changed_at(checkpoint)
-        if not resume:
-            checkpoint.unlink(missing_ok=True)
-        return changed_at
-
-    before = processes.from_first(begin)
-    try:
-        yield
-    finally:
-        if processes.first and _changed_at(checkpoint) != before:
-            for name in _DERIVED:
-                (directory / name).unlink(missing_ok=True)
-
-
-def _changed_at(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.exists() else None
+    if (directory / CHECKPOINT).exists() and not (resume or overwrite):
+        raise ConfigurationError(
+            f"{directory} holds a run: go on with it (--resume), begin anew (--overwrite), or choose another --directory"
+        )
+    if not resume:
+        remove_run(directory)
 
 
 def _heading(dataset: Dataset) -> str:

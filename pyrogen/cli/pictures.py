@@ -54,6 +54,7 @@ def save_pictures(
     from pyrogen.inference import reconstruct, sample, traverse
     from pyrogen.models import FullyVisible
     from pyrogen.randomness import forked, seed_generators
+    from pyrogen.run_directory import fingerprint
 
     device = next(pair.parameters()).device
     batch = spread_rows(split, _WALKED_ROWS).to(device).fixed()
@@ -84,7 +85,7 @@ def save_pictures(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with replace_file(directory / "pictures.npz") as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, parameters=fingerprint(pair.state_dict()), **arrays)
     return missing
 
 

@@ -20,4 +20,4 @@ def run(options: Namespace) -> None:
     """
     from pyrogen.report import render
 
-    print(f"report: {render(options.directory)}")
+    print(f"report: {render(options.directory, say=print)}")

@@ -29,6 +29,7 @@ def save_usage(pair: Pair, rows: Split, directory: str | Path) -> list[str]:
     """
     from pyrogen.inference import usage
     from pyrogen.randomness import forked
+    from pyrogen.run_directory import fingerprint
 
     path = Path(directory) / "usage.json"
     path.unlink(missing_ok=True)
@@ -41,6 +42,9 @@ def save_usage(pair: Pair, rows: Split, directory: str | Path) -> list[str]:
     except PairError:  # latents that all data share, or whose divergence is not known
         return []
     if found:
+        parameters = fingerprint(pair.state_dict())
         with replace_file(path) as temporary:
-            temporary.write_text(json.dumps([used.record() for used in found]), encoding="utf-8")
+            temporary.write_text(
+                json.dumps([{"parameters": parameters, **used.record()} for used in found]), encoding="utf-8"
+            )
     return [str(used) for used in found]

@@ -7,7 +7,7 @@ escaped by the template, and a content security policy forbids the page to load 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,16 @@ from .wording import binarization, cells, duration, failings, heading, plain
 __all__ = ["render"]
 
 
-def render(directory: str | Path) -> Path:
+def render(directory: str | Path, *, say: Callable[[str], object] | None = None) -> Path:
     r"""Writes `report.html`, and the same pictures as PNG and GIF files in `pictures/`, into a run's directory.
 
     Of `comparison.json`, `history.csv`, `usage.json`, `pictures.npz` and `config.yaml` those that are there are shown;
-    one of the first two must be. Files that an earlier call wrote are replaced, each at once.
+    one of the first two must be. Files that an earlier call wrote are replaced, each at once. A result that was computed
+    with other parameters than those of the run's `checkpoint.pt` is left out, and the page says so.
 
     Args:
         directory: the run's directory.
+        say: takes each sentence that says so, too.
 
     Returns:
         The page's path.
@@ -53,9 +55,10 @@ def render(directory: str | Path) -> Path:
         raise DataError(f"{directory} is not a directory: name the directory of a run")
     run = Run.read(directory)
     if run.record is None and run.history is None:
-        raise DataError(
-            f"{directory} holds neither comparison.json nor history.csv: train a pair or save a comparison there first"
-        )
+        lacking = f"{directory} holds neither comparison.json nor history.csv"
+        raise DataError(" ".join([*run.notes, f"{lacking}: train a pair or save a comparison there first"]))
+    for note in run.notes if say is not None else ():
+        say(note)
     drawn = pictures(run)
     page = _fill(directory.resolve().name, run, drawn)
 
@@ -98,6 +101,7 @@ def _fill(name: str, run: Run, drawn: Mapping[str, Picture]) -> str:
         training=_training(run.history),
         config=run.config,
         looks=run.looks,
+        notes=run.notes,
     )
 
 

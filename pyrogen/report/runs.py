@@ -2,7 +2,7 @@
 
 A run directory may hold `comparison.json`, `usage.json`, `history.csv`, `pictures.npz` and `config.yaml`, and what a closer
 look has left: `sandwich.json`, `gaps.json`, `posteriors.json` and `calibration.json`. The report reads them here and nowhere
-else.
+else. Of `checkpoint.pt`, if it is there, it takes the fingerprint only, to tell which results are of its parameters.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pyrogen.errors import ConfigurationError, DataError
+from pyrogen.run_directory import CHECKPOINT, checkpoint_fingerprint
 
 from .records import Array, load_record
 from .wording import plain
@@ -41,6 +42,9 @@ PICTURES = (
 LOOKS = ("sandwich", "gaps", "posteriors", "calibration")
 """Closer looks at a run, by the names of their files."""
 
+RESULTS = ("comparison.json", "usage.json", "pictures.npz", *(f"{name}.json" for name in LOOKS))
+"""What the report reads that was computed from the run's parameters."""
+
 _HISTORY = ("step", "epoch", "seconds", "loss", "validation", "beta", "steps_per_second")
 
 
@@ -55,6 +59,7 @@ class Run:
         config: the configuration's text.
         usage: how much the latents say, see `load_usage`.
         looks: records of closer looks, by their names in `LOOKS`.
+        notes: which results are left out, and which are shown without knowing whether they belong here, in sentences.
     """
 
     record: dict[str, Any] | None
@@ -63,10 +68,11 @@ class Run:
     config: str
     usage: list[dict[str, Any]] = field(default_factory=list)
     looks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, directory: Path) -> Run:
-        """Reads those of the run's files that are there.
+        """Reads those of the run's files that are there, but no result of other parameters than the checkpoint's.
 
         Args:
             directory: the run's directory.
@@ -78,14 +84,49 @@ class Run:
             DataError: if one of them is damaged.
             ConfigurationError: if the configuration is damaged.
         """
+        results, notes = _belonging(directory)
         return cls(
-            record=load_record(directory) if (directory / "comparison.json").exists() else None,
+            record=load_record(directory) if "comparison.json" in results else None,
             history=load_history(directory) if (directory / "history.csv").exists() else None,
-            arrays=load_pictures(directory) if (directory / "pictures.npz").exists() else {},
+            arrays=load_pictures(directory) if "pictures.npz" in results else {},
             config=load_config(directory) if (directory / "config.yaml").exists() else "",
-            usage=load_usage(directory) if (directory / "usage.json").exists() else [],
-            looks={name: load_look(directory, name) for name in LOOKS if (directory / f"{name}.json").exists()},
+            usage=load_usage(directory) if "usage.json" in results else [],
+            looks={name: load_look(directory, name) for name in LOOKS if f"{name}.json" in results},
+            notes=notes,
         )
+
+
+def _belonging(directory: Path) -> tuple[list[str], list[str]]:
+    """The result files that are there and not of other parameters than the checkpoint's, and what to say of them."""
+    names = [name for name in RESULTS if (directory / name).exists()]
+    if not names or not (directory / CHECKPOINT).exists():
+        return names, []
+    here = checkpoint_fingerprint(directory)
+    if here is None:
+        return names, [f"{CHECKPOINT} cannot be read, so that nothing tells whether {', '.join(names)} belong to it."]
+    told = {name: _parameters_of(directory / name) for name in names}
+    stale = [name for name, parameters in told.items() if parameters not in (None, here)]
+    unmarked = [name for name, parameters in told.items() if parameters is None]
+    notes = [f"{name} is left out: it was computed with other parameters than {CHECKPOINT} holds." for name in stale]
+    if unmarked:
+        notes.append(
+            f"{', '.join(unmarked)}: nothing says with which parameters this was computed (older versions did not write it "
+            f"down), so that it may not belong to {CHECKPOINT}; compute it again to be sure."
+        )
+    return [name for name in names if name not in stale], notes
+
+
+def _parameters_of(path: Path) -> str | None:
+    """The fingerprint that a result names; `None` where it names none, or cannot be read."""
+    try:
+        if path.suffix == ".npz":
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return str(archive["parameters"])
+        found = json.loads(path.read_text(encoding="utf-8"))
+        named = (found[0] if isinstance(found, list) else found)["parameters"]
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, RecursionError, BadZipFile, zlib.error):
+        return None
+    return None if named is None else str(named)
 
 
 def load_look(directory: str | Path, name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from pyrogen.batch import Batch, device_of, length
 from pyrogen.errors import ConfigurationError, DataError, NotPerDatum
 from pyrogen.pair import Pair
+from pyrogen.run_directory import fingerprint
 
 from ...estimators.estimate import Estimate, Estimator
 from ...estimators.importance import ImportanceSampling
@@ -111,7 +112,7 @@ def posterior(
         if method is not standard
     ]
     described = data.describe() if hasattr(data, "describe") else {"rows": length(batch)}
-    return Posteriors(found, agreements, chosen, described)
+    return Posteriors(found, agreements, chosen, described, fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,14 @@ class Posteriors:
         agreements: how each method but the reference agrees with it.
         reference: the name of the reference.
         data: what the data are.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
     """
 
     methods: list[PosteriorDraws]
     agreements: list[Agreement]
     reference: str
     data: Mapping[str, Any]
+    parameters: str | None = None
 
     def __getitem__(self, name: str) -> PosteriorDraws:
         for method in self.methods:
@@ -148,6 +151,7 @@ class Posteriors:
         """Agreements, and the draws of the first data, as plain values; what is printed and drawn."""
         return {
             "version": 1,
+            "parameters": self.parameters,
             "data": dict(self.data),
             "reference": self.reference,
             "dimensions": self.methods[0].dimensions(),
@@ -217,7 +221,7 @@ class Posteriors:
                     )
                 )
             agreements = [Agreement.of(saved) for saved in record["agreements"]]
-            return Posteriors(methods, agreements, record["reference"], record["data"])
+            return Posteriors(methods, agreements, record["reference"], record["data"], record.get("parameters"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"the posteriors in {path} are damaged ({error!r}): save them again") from error
 
