@@ -11,8 +11,10 @@ from .estimators.importance import ImportanceSampling
 from .estimators.latent_density import LatentDensity
 from .estimators.mcmc.nuts import NUTS
 from .graphs import CompileReport
+from .objectives.bound import EvidenceBound
 from .objectives.elbo import ELBO
-from .objectives.objective import Objective
+from .objectives.gradients import DoublyReparameterized, GradientEstimator, Pathwise, ScoreFunction, StickingTheLanding
+from .objectives.objective import Loss, Objective, Phase
 from .objectives.pyro_loss import PyroLoss
 from .objectives.renyi import IWAE, Renyi
 from .studies.brackets import Bracket, Sandwich, sandwich
@@ -46,17 +48,23 @@ __all__ = [
     "CompileReport",
     "CompiledSVI",
     "Curve",
+    "DoublyReparameterized",
     "Draws",
     "Enumeration",
     "Estimate",
     "Estimator",
+    "EvidenceBound",
     "Exact",
     "Gaps",
+    "GradientEstimator",
     "ImportanceSampling",
     "JointEvidence",
     "LatentDensity",
+    "Loss",
     "Objective",
     "ParticleFilter",
+    "Pathwise",
+    "Phase",
     "Posteriors",
     "Precision",
     "PyroLoss",
@@ -64,6 +72,8 @@ __all__ = [
     "Renyi",
     "Run",
     "Sandwich",
+    "ScoreFunction",
+    "StickingTheLanding",
     "TemperedSMC",
     "Transition",
     "Usage",

@@ -94,10 +94,11 @@ class NonFiniteLoss(PyrogenError, ArithmeticError):
         step: the step, counted from 0, whose loss was not finite.
         sites: names of the sites whose log probability was not finite at that step.
         checkpoint: path of the last good checkpoint, or ``None`` if no directory was given.
+        phase: the phase of the objective; ``"loss"`` where there is one.
     """
 
-    def __init__(self, message: str, step: int, sites: list[str], checkpoint: str | None) -> None:
+    def __init__(self, message: str, step: int, sites: list[str], checkpoint: str | None, phase: str = "loss") -> None:
         super().__init__(message)
-        self.step = step
+        self.step, self.phase = step, phase
         self.sites = sites
         self.checkpoint = checkpoint

@@ -84,7 +84,6 @@ def suits(objective, name):
 def test_a_training_step_on_the_meta_device(name, objective):
     if not suits(objective, name):
         pytest.skip("path gradients need reparameterized draws")
-    objective.state = {}
     pair, x = probed(name)
     pair.to("meta")
     optimizer = torch.optim.Adam(pair.parameters(), foreach=True)
@@ -106,7 +105,6 @@ def test_a_bound_with_fake_cuda_tensors(name, objective):
         pytest.skip("path gradients need reparameterized draws")
     if name == "discrete" and objective.analytic:
         pytest.skip("torch's KL divergence of Bernoullis assigns in place, which fake tensors cannot without a CUDA build")
-    objective.state = {}
     pair, x = probed(name)
     with FakeTensorMode(), torch.no_grad(), pyro.validation_enabled(False):
         loss = objective.loss(fake_cuda(pair), torch.empty(x.shape, device="cuda"))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrogen.errors import ConfigurationError, DataError, GraphMismatch, NotTraceable
 from pyrogen.pair import Pair
@@ -103,6 +103,7 @@ class CompiledFunction:
         calls: how many calls are to come, by which ``"auto"`` decides whether compiling pays.
         compile_after: calls of a shape, of the first one and of each further one, that run the graph without a compiler
             before the shape is worth compiling.
+        networks: further networks that the function uses.
 
     Raises:
         NotTraceable: at a call: the pair's run cannot be recorded.
@@ -122,14 +123,15 @@ class CompiledFunction:
         sites: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], str | None] | None = None,
         calls: int | None = None,
         compile_after: tuple[int, int] = (0, 200),
+        networks: nn.Module | None = None,
     ) -> None:
-        self.pair, self.function, self.report = pair, function, report
+        self.pair, self.function, self.report, self.networks = pair, function, report, networks
         self.compile: Compile = require_compile(compile)
         self._differs, self._sites, self._expected = differs, sites, calls
         self._compile_after = compile_after
         self._entries: OrderedDict[Any, _Entry] = OrderedDict()
         self._kinds: tuple[Any, ...] | None = None
-        self._parts = list(pair.modules())
+        self._parts = self._modules()
 
     def __call__(
         self,
@@ -193,14 +195,14 @@ class CompiledFunction:
 
     def forget(self) -> None:
         """The pair's tensors were replaced: look them up again, and check at the next call."""
-        self._parts = list(self.pair.modules())
+        self._parts = self._modules()
         for entry in self._entries.values():
             entry.tensors, entry.next_check = entry.program.tensors(), entry.calls
 
     def _new(self, key: Any, inputs: Sequence[Tensor]) -> _Entry:
         """Record the graph of a further shape, and compile it if that pays."""
         started = time.perf_counter()
-        program = PureProgram(self.pair, self.function)
+        program = PureProgram(self.pair, self.function, self.networks)
         eager = self._time_eager_run(program, inputs) if self.compile == "auto" else 0.0
         # Other rows than those of the call: a value that Python has taken from the data then shows at once.
         rows = inputs[0].shape[:1]
@@ -310,7 +312,7 @@ class CompiledFunction:
         return self._eagerly(inputs)
 
     def _eagerly(self, inputs: Sequence[Tensor]) -> tuple[Sequence[str], Sequence[Tensor]]:
-        program = PureProgram(self.pair, self.function)
+        program = PureProgram(self.pair, self.function, self.networks)
         outputs = program(program.tensors(), inputs)
         names, values = list(outputs), list(outputs.values())
         self._write_buffers(names, values)
@@ -319,7 +321,13 @@ class CompiledFunction:
     def _write_buffers(self, names: Sequence[str], values: Sequence[Tensor]) -> None:
         for name, value in zip(names, values, strict=True):
             if name.startswith("buffer."):
-                self.pair.get_buffer(name.removeprefix("buffer.")).copy_(value)
+                name = name.removeprefix("buffer.")
+                inner = name.removeprefix("networks.")
+                owner = self.pair if inner == name or self.networks is None else self.networks
+                owner.get_buffer(inner).copy_(value)
+
+    def _modules(self) -> list[nn.Module]:
+        return [*self.pair.modules(), *(() if self.networks is None else self.networks.modules())]
 
 
 def _names(kinds: Sequence[tuple[torch.dtype, torch.device]]) -> str:

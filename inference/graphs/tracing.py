@@ -47,18 +47,22 @@ class PureProgram:
 
     It is called with `tensors`, the values of the pair's parameters and buffers by their names, and with the inputs.
     Buffers are written in place, so that whoever calls it with the pair's own tensors has them updated.
+
+    Args:
+        pair: the pair.
+        function: what is computed.
+        networks: further networks that the function uses; the names of their state begin with ``networks.``.
     """
 
-    def __init__(self, pair: Pair, function: Function) -> None:
-        self.module = _Program(pair, function)
-        self.parameters = [name for name, _ in pair.named_parameters()]
-        self.buffers = [name for name, _ in pair.named_buffers()]
-        self.trained = [parameter.requires_grad for parameter in pair.parameters()]
+    def __init__(self, pair: Pair, function: Function, networks: nn.Module | None = None) -> None:
+        self.module = _Program(pair, function, networks)
+        self.parameters = [_name(name) for name, _ in self.module.named_parameters()]
+        self.buffers = [_name(name) for name, _ in self.module.named_buffers()]
+        self.trained = [parameter.requires_grad for parameter in self.module.parameters()]
 
     def tensors(self) -> list[Tensor]:
         """The pair's parameters and buffers as they are now."""
-        pair = self.module.pair
-        found = [*pair.parameters(), *pair.buffers()]
+        found = [*self.module.parameters(), *self.module.buffers()]
         if len(found) != len(self.parameters) + len(self.buffers):
             raise PairError(
                 "a pyro.param statement ran for the first time after the graph was recorded, too late to be trained: reach "
@@ -71,7 +75,7 @@ class PureProgram:
         count = len(self.parameters)
         leaves = [t.detach().requires_grad_(need) for t, need in zip(tensors[:count], self.trained, strict=True)]
         buffers = [tensor.detach() for tensor in tensors[count:]]
-        names = [f"pair.{name}" for name in (*self.parameters, *self.buffers)]
+        names = [*dict(self.module.named_parameters()), *dict(self.module.named_buffers())]
         with quiet_pyro(), torch.enable_grad():
             swapped = dict(zip(names, (*leaves, *buffers), strict=True))
             outputs = torch.func.functional_call(self.module, swapped, tuple(inputs))
@@ -81,17 +85,22 @@ class PureProgram:
 class _Program(nn.Module):
     """A function of a pair as a module, whose state `torch.func.functional_call` swaps."""
 
-    def __init__(self, pair: Pair, function: Function) -> None:
+    def __init__(self, pair: Pair, function: Function, networks: nn.Module | None) -> None:
         super().__init__()
-        self.pair, self._function = pair, (function,)
+        self.pair, self.networks, self._function = pair, networks, (function,)
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor | None]:
-        before = dict(self.pair.named_buffers())
+        before = dict(self.named_buffers())
         outputs = dict(self._function[0](self.pair, *inputs))
-        for name, buffer in self.pair.named_buffers():
+        for name, buffer in self.named_buffers():
             if before.get(name) is not buffer:
-                outputs[f"buffer.{name}"] = buffer
+                outputs[f"buffer.{_name(name)}"] = buffer
         return outputs
+
+
+def _name(name: str) -> str:
+    """The name of a tensor of the state: that in the pair, or ``networks.NAME``."""
+    return name.removeprefix("pair.")
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -15,13 +15,14 @@ from pyrogen.programs.structure import Structure
 from ..estimators.estimate import Estimate, Estimator, columns
 from ..weights.chunks import DEFAULT_MAX_BYTES, blocks
 from ..weights.terms import Weighed
-from .free_bits import spare
-from .objective import Gradient, Objective
+from .bound import EvidenceBound
+from .free_bits import missing_bits
+from .gradients import DoublyReparameterized, Gradient
 
 __all__ = ["ELBO"]
 
 
-class ELBO(Objective, Estimator):
+class ELBO(EvidenceBound, Estimator):
     """The evidence lower bound: reconstruction minus KL divergence.
 
     ``ELBO(x) = E_q(z|x)[log p(x, z) - log q(z | x)] = E_q(z|x)[log p(x | z)] - KL(q(z | x) || p(z)) <= log p(x)``
@@ -34,8 +35,8 @@ class ELBO(Objective, Estimator):
         particles: draws for each datum in a training step.
         kl: ``"analytic"`` takes the KL divergence in closed form where Pyro has one and it is right (model and guide
             visit their latents in one order), and samples it elsewhere; ``"sampled"`` always samples it.
-        gradient: ``"pathwise"`` or ``"sticking-the-landing"`` (which samples the KL divergence). Sites that cannot be
-            reparameterized get a score-function gradient with a baseline under ``"pathwise"``.
+        gradient: a `GradientEstimator`, or the name of one: ``"pathwise"`` (sites that cannot be reparameterized get a
+            score-function gradient with a baseline) or ``"sticking-the-landing"`` (which samples the KL divergence).
         draws: draws for each datum in an estimate.
         max_bytes: memory that an estimate may use.
         free_bits: in training, nats of divergence that cost each unit of a local latent nothing, so that a strong decoder
@@ -62,35 +63,34 @@ class ELBO(Objective, Estimator):
         super().__init__(particles, gradient)
         if kl not in (None, "analytic", "sampled"):
             raise ConfigurationError(f"unknown kl {kl!r}: use 'analytic' or 'sampled'")
-        if gradient == "doubly-reparameterized":
+        if isinstance(self.gradient, DoublyReparameterized):
             raise ConfigurationError("an ELBO has no weights to reparameterize: use gradient='sticking-the-landing'")
-        if kl == "analytic" and gradient != "pathwise":
-            raise ConfigurationError(f"gradient={gradient!r} differentiates a sampled KL divergence: use kl='sampled'")
+        closed = self.gradient.closed_forms
+        if kl == "analytic" and not closed:
+            raise ConfigurationError(f"gradient='{self.gradient}' differentiates a sampled KL divergence: use kl='sampled'")
         if draws < 2:
             raise ConfigurationError(f"draws must be at least 2, to have a standard error, not {draws}")
         if not 0 <= free_bits < float("inf"):
             raise ConfigurationError(f"free_bits must be a number of nats, at least 0, not {free_bits}")
-        if free_bits and gradient != "pathwise":
-            raise ConfigurationError(f"free bits need gradient='pathwise', not {gradient!r}")
+        if free_bits and not closed:
+            raise ConfigurationError(f"free bits need gradient='pathwise', not '{self.gradient}'")
         self.free_bits = free_bits
-        self.analytic = kl != "sampled" and gradient == "pathwise"
+        self.analytic = kl != "sampled" and closed
         self.draws, self.max_bytes = draws, max_bytes
         self.name = "ELBO" if particles == 1 else f"ELBO({particles})"
 
     @property
     def order(self) -> float:
-        """See `Objective.order`."""
+        """See `EvidenceBound.order`."""
         return 1.0
 
     def bound(self, log_weight: Tensor) -> Tensor:
-        """See `Objective.bound`."""
+        """See `EvidenceBound.bound`."""
         return log_weight.mean(0)
 
-    def _weigh(self, pair: Pair, batch: Batch, structure: Structure) -> tuple[Weighed, Any]:
-        weighed, correction = super()._weigh(pair, batch, structure)
-        if self.free_bits:
-            spare(weighed, structure, self.free_bits)
-        return weighed, correction
+    def penalty(self, run: Weighed, structure: Structure, beta: float | Tensor) -> Tensor | float:
+        """See `EvidenceBound.penalty`: the missing free bits."""
+        return beta * missing_bits(run, structure, self.free_bits) if self.free_bits else 0.0
 
     def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
         """See `Estimator.estimate`."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from pyrogen.programs.structure import Structure
 
 from ..weights.divergence import unit_divergence
 from ..weights.terms import Weighed
 
-__all__ = ["spare"]
+__all__ = ["missing_bits"]
 
 
-def spare(weighed: Weighed, structure: Structure, level: float) -> None:
-    r"""Raise the divergence of each unit, averaged over the data of the batch, to a level at least.
+def missing_bits(run: Weighed, structure: Structure, level: float) -> Tensor | float:
+    r"""What the divergences of all units, each averaged over the data of the batch, lack of a level: (), in nats per datum.
+
+    Added to the loss it makes the divergence of each unit
 
     .. math::
-        \sum_j \max\Big(\lambda, \tfrac1N \sum_i \mathrm{KL}\big(q(z_j \mid x_i) \,\|\, p(z_j)\big)\Big).
+        \max\Big(\lambda, \tfrac1N \sum_i \mathrm{KL}\big(q(z_j \mid x_i) \,\|\, p(z_j)\big)\Big).
 
     Below the level a unit's divergence has no gradient, and nothing drives it to zero. The result is an objective, and no
     bound.
@@ -24,17 +28,16 @@ def spare(weighed: Weighed, structure: Structure, level: float) -> None:
         Autoregressive Flow*, https://arxiv.org/abs/1606.04934, appendix C.8.
 
     Args:
-        weighed: a run of a pair; what is missing is added to the divergence of every datum.
+        run: a weighed run of a pair.
         structure: of the pair.
         level: in nats for each unit.
 
     Raises:
         PairError: see `unit_divergence`.
     """
-    for name, posterior in weighed.guide.visited.items():
-        if posterior.dim is None or name not in weighed.model.visited:
-            continue
-        units = unit_divergence(posterior, weighed.model.visited[name], structure).mean((0, 1))  # (units,)
-        missing = (level - units).clamp(min=0).sum()
-        local = weighed.divergence.local
-        weighed.divergence.local = missing if local is None else local + missing
+    missing: Tensor | float = 0.0
+    for name, posterior in run.guide.visited.items():
+        if posterior.dim is not None and name in run.model.visited:
+            units = unit_divergence(posterior, run.model.visited[name], structure).mean((0, 1))  # (units,)
+            missing = missing + (level - units).clamp(min=0).sum()
+    return missing

@@ -15,7 +15,7 @@ from pyrogen.batch import Batch, arguments, length
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
 
-from .objective import Objective
+from .objective import Loss, Objective, State
 
 __all__ = ["PyroLoss"]
 
@@ -43,6 +43,8 @@ class PyroLoss(Objective):
         torch.Size([])
     """
 
+    divides_by = "batch"
+
     def __init__(self, elbo: Any) -> None:
         if isinstance(elbo, type) or not hasattr(elbo, "loss_and_grads"):
             seen = f"the class {elbo.__name__}" if isinstance(elbo, type) else type(elbo).__name__
@@ -52,50 +54,25 @@ class PyroLoss(Objective):
                 f"{type(elbo).__name__} rests on torch.jit.trace: pass {type(elbo).__name__.removeprefix('Jit')} and "
                 "fit with compile=True"
             )
-        super().__init__(elbo.num_particles, "pathwise")
+        super().__init__()
         self.elbo = elbo
         self.name = type(elbo).__name__
 
-    @property
-    def order(self) -> float:
-        """See `Objective.order`."""
-        return 1.0
-
-    def bound(self, log_weight: Tensor) -> Tensor:
-        """See `Objective.bound`."""
-        return log_weight.mean(0)
-
-    def loss(self, pair: Pair, batch: Batch, *, beta: float | Tensor = 1.0) -> Tensor:
-        """See `Objective.loss`; per datum, as all losses here are."""
+    def compute(self, pair: Pair, batch: Batch, state: State, *, beta: float | Tensor = 1.0) -> Loss:
+        """See `Objective.compute`."""
         if isinstance(beta, Tensor) or beta != 1.0:
             raise ConfigurationError(f"{self.name} is Pyro's own and knows no beta: use ELBO for KL warm-up")
-        return self._run(pair, batch) / length(batch)
-
-    def _run(self, pair: Pair, batch: Batch) -> Tensor:
         pair.initialise(batch)
         args, kwargs = arguments(batch)
         frozen = [parameter for parameter in pair.parameters() if not parameter.requires_grad]
-        with pair.scope(), self._running_averages():
+        with pair.scope(), _running_averages(state) as carried:
             if hasattr(self.elbo, "differentiable_loss"):
                 loss: Tensor = self.elbo.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
             else:
                 loss = self._from_gradients(pair, args, kwargs)
         for parameter in frozen:  # Pyro's store makes every parameter that it meets require a gradient
             parameter.requires_grad_(False)
-        return loss
-
-    @contextmanager
-    def _running_averages(self) -> Iterator[None]:
-        """Keep Pyro's running averages in `state`, and not among the parameters where Pyro looks for them."""
-        store = pyro.get_param_store()
-        for name, value in self.state.items():
-            store[name] = value.detach()
-        try:
-            yield
-        finally:
-            for name in [name for name in store.keys() if name.startswith(_BASELINE)]:  # noqa: SIM118
-                self.state[name] = detach_provenance(store[name]).detach()
-                del store[name]
+        return Loss(loss / length(batch), carried)
 
     def _from_gradients(self, pair: Pair, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """A loss with the gradient that ``loss_and_grads`` has left in the parameters, which get their own back."""
@@ -112,3 +89,17 @@ class PyroLoss(Objective):
         if not total.requires_grad and not before:
             raise PairError(f"{self.name} found no parameter to train: see that model or guide has one")
         return total
+
+
+@contextmanager
+def _running_averages(state: State) -> Iterator[dict[str, Tensor]]:
+    """Hand Pyro its running averages where it looks for them, among the parameters, and take the new ones out again."""
+    store, carried = pyro.get_param_store(), {}
+    for name, value in state.items():
+        store[name] = value.detach()
+    try:
+        yield carried
+    finally:
+        for name in [name for name in store.keys() if name.startswith(_BASELINE)]:  # noqa: SIM118
+            carried[name] = detach_provenance(store[name]).detach()
+            del store[name]

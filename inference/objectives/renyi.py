@@ -13,12 +13,13 @@ from pyrogen.pair import Pair
 
 from ..estimators.estimate import Estimate, Estimator, columns
 from ..weights.chunks import DEFAULT_MAX_BYTES, blocks
-from .objective import Gradient, Objective
+from .bound import EvidenceBound
+from .gradients import Gradient
 
 __all__ = ["IWAE", "Renyi"]
 
 
-class Renyi(Objective, Estimator):
+class Renyi(EvidenceBound, Estimator):
     """The Renyi bound of order alpha, from K particles.
 
     ``L_alpha(x) = 1 / (1 - alpha) log 1/K sum_k w_k^(1 - alpha)``
@@ -34,9 +35,9 @@ class Renyi(Objective, Estimator):
     Args:
         alpha: order, any number but 1 (which is `ELBO`).
         particles: particles K for each datum.
-        gradient: ``"pathwise"``; ``"doubly-reparameterized"``, whose signal does not fade as K grows; or
-            ``"sticking-the-landing"``, which is biased here. Sites that cannot be reparameterized get a score-function
-            gradient with the other particles as baseline (VIMCO) under ``"pathwise"``.
+        gradient: a `GradientEstimator`, or the name of one: ``"pathwise"`` (sites that cannot be reparameterized get a
+            score-function gradient with the other particles as baseline, VIMCO); ``"doubly-reparameterized"``, whose
+            signal does not fade as K grows; or ``"sticking-the-landing"``, which is biased here.
         draws: how often the bound is drawn for each datum in an estimate.
         max_bytes: memory that an estimate may use.
     """
@@ -60,11 +61,11 @@ class Renyi(Objective, Estimator):
 
     @property
     def order(self) -> float:
-        """See `Objective.order`."""
+        """See `EvidenceBound.order`."""
         return self.alpha
 
     def bound(self, log_weight: Tensor) -> Tensor:
-        """See `Objective.bound`."""
+        """See `EvidenceBound.bound`."""
         power = 1.0 - self.alpha
         return ((power * log_weight).logsumexp(0) - math.log(log_weight.shape[0])) / power
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyro
 import torch
+from torch import nn
 
 from pyrogen.batch import Batch
 from pyrogen.errors import CheckpointError
@@ -30,7 +31,7 @@ __all__ = [
     "set_generator_states",
 ]
 
-_VERSION = 1
+_VERSION = 2
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
@@ -66,9 +67,19 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dic
             f"{path} is damaged or holds more than plain values ({type(error).__name__}: {str(error).splitlines()[0]}): "
             "restore it from a copy, or fit again"
         ) from error
+    if isinstance(state, dict) and state.get("version") == 1:
+        state = _from_one_phase(state)
     if not isinstance(state, dict) or state.get("version") != _VERSION:
         raise CheckpointError(f"{path} is no checkpoint of this version of pyrogen")
     return state
+
+
+def _from_one_phase(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint from before objectives had several phases, in the present form."""
+    first = state["step"] - len(state["losses"])
+    losses = [[first + place, loss] for place, loss in enumerate(state["losses"])]
+    phase = {"optimizer": state.pop("optimizer"), "scheduler": state.pop("scheduler"), "losses": losses, "measured": {}}
+    return {**state, "version": _VERSION, "networks": {}, "phases": {"loss": phase}}
 
 
 def restore(pair: Pair, path: Path | str, batch: Batch) -> Pair:
@@ -90,7 +101,7 @@ def restore(pair: Pair, path: Path | str, batch: Batch) -> Pair:
     return pair
 
 
-def load_parameters(pair: Pair, parameters: Mapping[str, Any], path: Path | str) -> None:
+def load_parameters(pair: nn.Module, parameters: Mapping[str, Any], path: Path | str) -> None:
     """Load parameters and buffers into a pair, all of them or none.
 
     Raises:

@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import pyro
 import torch
 import yaml
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyrogen import __version__
+from pyrogen.batch import Batch
 from pyrogen.checks import preflight
 from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device, stream
+from pyrogen.randomness import forked
 from pyrogen.run_directory import CHECKPOINT, remove_run
 
 from ..estimators.estimate import Estimator
 from ..graphs import Compile, CompileReport, require_compile
 from ..objectives.elbo import ELBO
-from ..objectives.objective import Objective
+from ..objectives.objective import Objective, Phase
 from ..weights.chunks import check_extremes
+from .fused_steps import fused_steps
 from .history import History, Row
 from .loop import Loop, Validation, finish_step_on_interrupt
+from .phases import TrainedPhase, parameters_of, phases_of
 from .precision import Precision, require_precision
-from .recorded_steps import Engine
+from .recorded_steps import RecordedLoss
 from .sharing import require_divisible
 from .trainer import Trainer
-from .training_rows import HostRows, Keep, rows_of
+from .training_rows import HostRows, Keep, Rows, rows_of
 
-__all__ = ["Run", "device_named", "fit", "linear_warmup"]
+__all__ = ["Run", "fit", "linear_warmup"]
+
+T = TypeVar("T")
+PerPhase: TypeAlias = T | Mapping[str, T]
+"""One for all phases of the objective, or one for each by name."""
+
+Scheduler: TypeAlias = Literal["cosine"] | Callable[[Optimizer], LRScheduler]
 
 
 @dataclass
@@ -75,9 +87,9 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int = 128,
-    lr: float = 1e-3,
-    optimizer: Callable[[Any], Optimizer] | None = None,
-    scheduler: Literal["cosine"] | Callable[[Optimizer], LRScheduler] | None = None,
+    lr: PerPhase[float] = 1e-3,
+    optimizer: PerPhase[Callable[[Any], Optimizer]] | None = None,
+    scheduler: PerPhase[Scheduler] | None = None,
     clip: float | None = None,
     beta: float | Callable[[int], float] = 1.0,
     validation: Any = None,
@@ -115,7 +127,8 @@ def fit(
         batch_size: data per step, of each process.
         lr: learning rate of the default optimizer, a fused Adam.
         optimizer: makes another one from the parameters, for instance ``functools.partial(torch.optim.SGD, lr=0.1)``.
-        scheduler: ``"cosine"`` (to zero over the run), or makes one from the optimizer; it steps once a step.
+        scheduler: ``"cosine"`` (to zero over the run), or makes one from the optimizer; it steps once a step. An objective
+            of several phases (`Objective.phases`) has an optimizer for each; these three can be a mapping by phase.
         clip: largest global norm of the gradient.
         beta: factor of the divergence in an ELBO, fixed or by step (`linear_warmup`); it never enters an evaluation.
         validation: data for the validation estimate, of the same kinds as `data`.
@@ -163,17 +176,8 @@ def fit(
         >>> run.steps
         20
     """
-    if (epochs is None) == (steps is None):
-        raise ConfigurationError("give either epochs or steps")
-    for name, value in (
-        ("epochs", epochs),
-        ("steps", steps),
-        ("batch_size", batch_size),
-        ("log_every", log_every),
-        ("steps_per_call", steps_per_call),
-    ):
-        if value is not None and value < 1:
-            raise ConfigurationError(f"{name} must be at least 1, not {value}")
+    counts = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "log_every": log_every}
+    _require_arguments({**counts, "steps_per_call": steps_per_call})
     if patience is not None and validation is None:
         raise ConfigurationError("patience needs validation data")
     require_compile(compile)
@@ -185,74 +189,57 @@ def fit(
     place = own_device(device_named(device))
     path = None if directory is None else Path(directory)
     objective = objective or ELBO()
-    objective.state = {}
     pair.to(place)
+    objective.networks.to(place)
     rows = rows_of(data, place, keep)
 
-    cuda = [place] if place.type == "cuda" else []
-    with joined(place) as processes, torch.random.fork_rng(devices=cuda):
+    with joined(place) as processes, forked(place):
         if processes.size > 1 and steps_per_call > 1:
             raise ConfigurationError(
                 f"steps_per_call={steps_per_call} leaves no room for {processes.size} processes to average gradients: use 1"
             )
         torch.manual_seed(seed)
-        numbers = torch.arange(min(batch_size, len(rows)), device=getattr(rows, "index_device", place))
-        first = rows.draw(numbers)
-        structure = pair.structure(first)
-        preflight(pair, first)
-        if not structure.amortized and len(rows) > batch_size:
-            raise PairError(
-                f"{type(pair).__name__} runs on a batch of {batch_size} data as a whole only (it has parameters for each "
-                "datum, as an autoguide with local latents has), and the next batch would meet those of other data: use "
-                f"batch_size={len(rows)}, or a guide that computes its parameters from the data"
-            )
-        for part in rows.parts() if isinstance(rows, HostRows) else [None]:
-            check_extremes(pair, rows.draw(part))
+        first = _first_batch(pair, rows, batch_size, place)
         require_divisible(pair, first, objective, processes)
-        objective.prepare(pair, first)
-        shapes = [(name, tuple(tensor.shape)) for name, tensor in pair.state_dict().items()]
+        modules = nn.ModuleList([pair, objective.networks])
+        shapes = [(name, tuple(tensor.shape)) for name, tensor in modules.state_dict().items()]
         processes.require_same("arguments", {"rows": len(rows), "batch_size": batch_size, "steps": steps, "epochs": epochs})
         processes.require_same("parameters", shapes)
-        processes.broadcast([*pair.parameters(), *pair.buffers()])
-        parameters = [p for p in pair.parameters() if p.requires_grad]
-        if not parameters:
-            raise ConfigurationError(f"{type(pair).__name__} has no parameter to train")
-        made = torch.optim.Adam(parameters, lr, fused=True) if optimizer is None else optimizer(parameters)
+        processes.broadcast([*modules.parameters(), *modules.buffers()])
         total = steps if steps is not None else int(epochs or 0) * math.ceil(len(rows) / (batch_size * processes.size))
+        report = CompileReport() if compile else None
+        phases = _trained_phases(
+            pair,
+            objective,
+            first,
+            total,
+            {"optimizer": optimizer, "lr": lr, "scheduler": scheduler},
+            clip=clip,
+            precision=precision,
+            compile=compile,
+            report=report,
+        )
         trainer = Trainer(
             pair,
             rows,
             objective,
-            made,
-            CosineAnnealingLR(made, total) if scheduler == "cosine" else scheduler(made) if scheduler else None,
+            phases,
             batch_size=batch_size,
-            clip=clip,
             beta=beta,
             seed=seed,
             device=place,
-            precision=precision,
-            engine=Engine(pair, objective, compile, precision=precision, steps=total) if compile else None,
             processes=processes,
-            steps_per_call=steps_per_call,
+            fused=fused_steps(phases, steps_per_call) if processes.size == 1 else None,
         )
         if not processes.first:
             torch.manual_seed(stream(seed, processes.rank))
         identity = {"rows": len(rows), "batch_size": batch_size, "seed": seed, "objective": objective.name}
+        settings = {"clip": clip, "device": str(place), "compile": compile, "precision": precision}
+        if processes.size > 1:
+            settings["processes"] = processes.size
         record = {
             **(config or {}),
-            "fit": {
-                **identity,
-                "steps": total,
-                "optimizer": type(made).__name__,
-                "lr": made.param_groups[0].get("initial_lr", made.param_groups[0]["lr"]),
-                "scheduler": getattr(scheduler, "__name__", None if scheduler is None else str(scheduler)),
-                "clip": clip,
-                "gradient": objective.gradient,
-                "device": str(place),
-                "compile": compile,
-                "precision": precision,
-                **({"processes": processes.size} if processes.size > 1 else {}),
-            },
+            "fit": {**identity, "steps": total, **_described(phases, scheduler), **_gradient(objective), **settings},
             "versions": {"pyrogen": __version__, "torch": str(torch.__version__), "pyro": str(pyro.__version__)},
         }
         if hasattr(data, "describe"):
@@ -264,12 +251,13 @@ def fit(
             if not resuming:
                 remove_run(written)
             (written / "config.yaml").write_text(yaml.safe_dump(record, sort_keys=False))
+        checked = None
+        if validation is not None:
+            checked = Validation(validation, validation_estimator or ELBO(draws=8), place, seed, processes)
         loop = Loop(
             trainer,
             total=total,
-            validate=None
-            if validation is None
-            else Validation(validation, validation_estimator or ELBO(draws=8), place, seed, processes),
+            validate=checked,
             every=(log_every, validate_every, checkpoint_every),
             patience=patience,
             path=path,
@@ -280,16 +268,115 @@ def fit(
             loop.resume(path)
         else:
             loop.history.start([])
-        pair.train()
+        modules.train()
         with finish_step_on_interrupt() as interrupted, pyro.validation_enabled(False):
             loop.run(interrupted, progress=progress)
-    pair.eval()
-    return Run(
-        pair,
-        loop.history.rows,
-        trainer.done,
-        path,
-        record,
-        loop.stopped_early,
-        None if trainer.engine is None else trainer.engine.report,
-    )
+    modules.eval()
+    return Run(pair, loop.history.rows, trainer.done, path, record, loop.stopped_early, report)
+
+
+def _require_arguments(numbers: Mapping[str, int | None]) -> None:
+    if (numbers["epochs"] is None) == (numbers["steps"] is None):
+        raise ConfigurationError("give either epochs or steps")
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{name} must be at least 1, not {value}")
+
+
+def _first_batch(pair: Pair, rows: Rows, batch_size: int, device: torch.device) -> Batch:
+    """The first rows, on which the pair and the data have been checked."""
+    numbers = torch.arange(min(batch_size, len(rows)), device=getattr(rows, "index_device", device))
+    first = rows.draw(numbers)
+    structure = pair.structure(first)
+    preflight(pair, first)
+    if not structure.amortized and len(rows) > batch_size:
+        raise PairError(
+            f"{type(pair).__name__} runs on a batch of {batch_size} data as a whole only (it has parameters for each "
+            "datum, as an autoguide with local latents has), and the next batch would meet those of other data: use "
+            f"batch_size={len(rows)}, or a guide that computes its parameters from the data"
+        )
+    for part in rows.parts() if isinstance(rows, HostRows) else [None]:
+        check_extremes(pair, rows.draw(part))
+    return first
+
+
+def _trained_phases(
+    pair: Pair,
+    objective: Objective,
+    batch: Batch,
+    steps: int,
+    options: Mapping[str, Any],
+    *,
+    compile: Compile,
+    report: CompileReport | None,
+    clip: float | None,
+    precision: Precision,
+) -> list[TrainedPhase]:
+    """The phases of an objective, each with its optimizer and scheduler, and its recorded loss where that is asked for."""
+    phases, found = phases_of(objective, pair, batch), []
+    for phase in phases:
+        of = {name: _of_phase(name, value, phase, phases) for name, value in options.items()}
+        trained = parameters_of(phase, pair, objective.networks)
+        make = of["optimizer"] or partial(torch.optim.Adam, lr=of["lr"], fused=True)
+        made = make([parameter for _, parameter in trained])
+        taken = -(-steps // phase.every)
+        scheduler = CosineAnnealingLR(made, taken) if of["scheduler"] == "cosine" else of["scheduler"]
+        recorded = None
+        if compile:
+            recorded = RecordedLoss(
+                pair,
+                phase.loss,
+                trained,
+                compile,
+                networks=objective.networks,
+                precision=precision,
+                steps=taken,
+                report=report,
+            )
+        found.append(
+            TrainedPhase(
+                phase,
+                pair,
+                objective.networks,
+                made,
+                scheduler(made) if callable(scheduler) else scheduler,
+                clip=clip,
+                precision=precision,
+                recorded=recorded,
+            )
+        )
+    return found
+
+
+def _of_phase(name: str, option: Any, phase: Phase, phases: Sequence[Phase]) -> Any:
+    """What an argument of `fit` gives a phase: the value that is for all of them, or its own."""
+    if not isinstance(option, Mapping):
+        return option
+    names = [other.name for other in phases]
+    if set(option) != set(names):
+        raise ConfigurationError(
+            f"{name} is given for the phases {list(option)}, and the objective has {names}: name them all"
+        )
+    return option[phase.name]
+
+
+def _described(phases: Sequence[TrainedPhase], scheduler: Any) -> dict[str, Any]:
+    """Optimizers and learning rates, for the record; by phase where there are several."""
+    names = {
+        phase.phase.name: {
+            "optimizer": type(phase.optimizer).__name__,
+            "lr": phase.optimizer.param_groups[0].get("initial_lr", phase.optimizer.param_groups[0]["lr"]),
+            "scheduler": _name(scheduler[phase.phase.name] if isinstance(scheduler, Mapping) else scheduler),
+        }
+        for phase in phases
+    }
+    return next(iter(names.values())) if len(names) == 1 else {"phases": names}
+
+
+def _name(value: Any) -> str | None:
+    return None if value is None else getattr(value, "__name__", str(value))
+
+
+def _gradient(objective: Objective) -> dict[str, str]:
+    gradient = getattr(objective, "gradient", None)
+    return {} if gradient is None else {"gradient": str(gradient)}

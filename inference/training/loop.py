@@ -125,14 +125,15 @@ class Loop:
                 validating = self.validate is not None and (done % self.validate_every == 0 or last)
                 if done % self.log_every == 0 or validating or last:
                     self._check_losses()
-                    losses = trainer.take_losses()
+                    means = trainer.take_means()
+                    losses = {name: value for name, value in means.items() if name.startswith("loss") and value is not None}
                     validation = self._validated() if validating else None
                     now = time.perf_counter()
                     row: Row = {
                         "step": done,
                         "epoch": done / trainer.steps_per_epoch,
                         "seconds": self.before + now - start,
-                        "loss": float(losses.double().mean()),
+                        **means,
                         "validation": validation,
                         "beta": float(trainer.beta(done - 1)),
                         "steps_per_second": (done - logged[1]) / (now - logged[0]),
@@ -140,7 +141,8 @@ class Loop:
                     logged = (now, done)
                     self.history.add(row)
                     bar.update(done - bar.n)
-                    bar.set_postfix(nats=f"{-row['loss']:.2f}", refresh=False)
+                    shown = {"nats": -losses["loss"]} if "loss" in losses else losses
+                    bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items()}, refresh=False)
                     if self.processes.any(now - self.snapshot[0] > _SNAPSHOT_SECONDS):
                         self.snapshot = (now, trainer.state())
                 stopping = trainer.stopping()
@@ -178,10 +180,9 @@ class Loop:
 
     def _check_losses(self) -> None:
         """Stop where a loss since the last row of the history is not finite, so that nothing bad is logged or saved."""
-        if self.trainer.losses:
-            finite = torch.isfinite(torch.stack(self.trainer.losses)).cpu()
-            if not bool(finite.all()):
-                self._fail(int((~finite).nonzero()[0, 0]) + self.trainer.done - len(finite))
+        found = self.trainer.first_not_finite()
+        if found is not None:
+            self._fail(*found)
 
     def _exhausted(self) -> bool:
         return self.patience is not None and self.best["misses"] >= self.patience
@@ -204,7 +205,7 @@ class Loop:
         self.saved = state["step"]
         return path
 
-    def _fail(self, step: int) -> None:
+    def _fail(self, step: int, phase: str) -> None:
         """Go back to the last good state, find out which sites failed, and stop."""
         trainer, state = self.trainer, self.snapshot[1]
         trainer.load(state, "the last good state")
@@ -216,13 +217,15 @@ class Loop:
         path = None if self.path is None else str(self._save(state, self.before))
         where = f"sites {', '.join(repr(s) for s in sites)}" if sites else "no single site (their sum overflowed)"
         self.history.close()
+        loss = "the loss" if len(trainer.phases) == 1 else f"the loss of phase '{phase}'"
         raise NonFiniteLoss(
-            f"the loss at step {step} is not finite; log_prob is not finite at {where}. The pair is back at step "
+            f"{loss} at step {step} is not finite; log_prob is not finite at {where}. The pair is back at step "
             f"{state['step']}{f', which {path} holds' if path else ''}. Bound what grows there (a scale near 0, logits "
             "without limit), lower lr, or clip the gradient",
             step,
             sites,
             path,
+            phase,
         )
 
 

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch
+from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
 from ..graphs.compiled_function import Compile, CompileReport
 from ..graphs.tracing import Graph
-from ..objectives.objective import Objective
-from .fused_steps import WholeSteps, gains_from_whole_steps
+from ..objectives.objective import Objective, State
+from .fused_steps import FusedSteps, gains_from_fusing
 from .optimizer_steps import OptimizerStep, clip_gradients
+from .phases import parameters_of, phases_of
 from .precision import Precision
-from .recorded_steps import Engine
+from .recorded_steps import RecordedLoss
 
 __all__ = ["CompiledSVI", "compiled_svi"]
 
@@ -24,11 +26,12 @@ __all__ = ["CompiledSVI", "compiled_svi"]
 class CompiledSVI:
     """One optimizer step a call; made by `compiled_svi`."""
 
-    def __init__(self, engine: Engine, optimizer: torch.optim.Optimizer, clip: float | None) -> None:
-        self._engine, self._clip = engine, clip
-        self._parameters = [parameter for _, parameter in engine.trained]
-        self._update = OptimizerStep(optimizer, self._parameters)
-        self._whole = WholeSteps(engine, optimizer, 1, clip) if gains_from_whole_steps(engine, optimizer) else None
+    def __init__(self, recorded: RecordedLoss, optimizer: torch.optim.Optimizer, clip: float | None) -> None:
+        self._recorded, self._clip = recorded, clip
+        self._update = OptimizerStep(optimizer, [parameter for _, parameter in recorded.trained])
+        self._fused = FusedSteps(recorded, optimizer, 1, clip) if gains_from_fusing(recorded, optimizer) else None
+        self.state: State = {}
+        """What the objective carries from step to step."""
 
     def __call__(self, batch: Batch, *, beta: Tensor | None = None) -> Tensor:
         """Take one step.
@@ -40,9 +43,10 @@ class CompiledSVI:
         Returns:
             The loss before the step, (), in nats per datum, on the device. Reading it waits for the device.
         """
-        if self._whole is not None:
-            return self._whole(batch, None if beta is None else beta.reshape(1))[0]
-        loss, gradients = self._engine(batch, beta)
+        if self._fused is not None:
+            losses, self.state, _ = self._fused(batch, self.state, None if beta is None else beta.reshape(1))
+            return losses[0]
+        (loss, self.state, _), gradients = self._recorded(batch, self.state, beta)
         if self._clip is not None:
             clip_gradients(gradients, self._clip)
         self._update(gradients)
@@ -51,12 +55,12 @@ class CompiledSVI:
     @property
     def graphs(self) -> list[Graph]:
         """The graphs recorded so far; ``print(graph.module.code)`` reads as Python, `dot` draws one."""
-        return self._engine.graphs() if self._whole is None else self._whole.graphs()
+        return self._recorded.graphs() if self._fused is None else self._fused.graphs()
 
     @property
     def report(self) -> CompileReport:
         """What was recorded and compiled."""
-        return self._engine.report
+        return self._recorded.report
 
 
 def compiled_svi(
@@ -89,6 +93,7 @@ def compiled_svi(
 
     Raises:
         PairError: the pair does not fit the batch.
+        ConfigurationError: the objective has several phases, or nothing to train.
         NotTraceable: at the first step: the pair's run needs a value on the host; says which line asked for it.
         GraphMismatch: at a step: the graph is not what the pair computes any more.
         CompilerMissing: at the first step: there is no C++ compiler.
@@ -105,8 +110,13 @@ def compiled_svi(
         1
     """
     pair.structure(batch)
-    objective.prepare(pair, batch)
-    parameters: list[Tensor] = [p for p in pair.parameters() if p.requires_grad]
+    phase, *others = phases_of(objective, pair, batch)
+    if others:
+        raise ConfigurationError(
+            f"{objective.name} has several phases, each with an optimizer of its own: train it with fit"
+        )
+    trained = parameters_of(phase, pair, objective.networks)
     if not isinstance(optimizer, torch.optim.Optimizer):
-        optimizer = optimizer(parameters)
-    return CompiledSVI(Engine(pair, objective, compile, precision=precision), optimizer, clip)
+        optimizer = optimizer([parameter for _, parameter in trained])
+    recorded = RecordedLoss(pair, phase.loss, trained, compile, networks=objective.networks, precision=precision)
+    return CompiledSVI(recorded, optimizer, clip)

@@ -1,4 +1,4 @@
-"""An objective's loss and its gradient as a function of a pair and tensors, ready to be recorded."""
+"""A phase's loss and its gradient as a function of a pair and tensors, ready to be recorded."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from typing import Any
 
 import torch
 from pyro.poutine.messenger import Messenger
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrogen.batch import Batch
 from pyrogen.pair import Pair
 
 from ..graphs.batches import BatchLayout
 from ..graphs.compiled_function import SITE
-from ..objectives.objective import Objective
+from ..objectives.objective import LossFunction
 from .precision import Precision, computing_in
 
-__all__ = ["GRADIENT", "LOSS", "STATE", "Layout", "LossAndGradient"]
+__all__ = ["GRADIENT", "LOSS", "MEASURED", "STATE", "Layout", "LossAndGradient", "named"]
 
-LOSS, GRADIENT, STATE = "loss", "gradient.", "state."
-"""Names of outputs: the loss, and prefixes of the gradients and of the objective's state."""
+LOSS, GRADIENT, STATE, MEASURED = "loss", "gradient.", "state.", "measured."
+"""Names of outputs: the loss, and prefixes of the gradients, of the objective's state and of what it measured."""
+
+
+def named(outputs: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The outputs whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in outputs.items() if name.startswith(prefix)}
 
 
 class Layout:
@@ -48,34 +53,47 @@ class Layout:
 
 
 class LossAndGradient:
-    """Minus the bound, its gradient for each trained parameter, and what the objective carries on.
+    """A phase's loss, its gradient for each trained parameter, and what the objective carries on and has measured.
 
-    Its outputs are ``loss``, ``gradient.PARAMETER``, ``state.NAME`` and, to find out where two runs part,
+    Its outputs are ``loss``, ``gradient.PARAMETER``, ``state.NAME``, ``measured.NAME`` and, to find out where two runs part,
     ``site.NAME`` with the sum of each site's log probability.
+
+    Args:
+        loss: the phase's loss.
+        trained: names of the parameters, those of `networks` with ``networks.`` in front.
+        networks: the objective's own networks.
+        layout: how the inputs lie.
+        precision: what the pair is run in.
     """
 
-    def __init__(self, objective: Objective, layout: Layout, precision: Precision = "float32") -> None:
-        self.objective, self.layout, self.precision = objective, layout, precision
+    def __init__(
+        self,
+        loss: LossFunction,
+        trained: Sequence[str],
+        networks: nn.Module,
+        layout: Layout,
+        precision: Precision = "float32",
+    ) -> None:
+        self.loss, self.trained, self.networks, self.layout, self.precision = loss, trained, networks, layout, precision
+
+    def parameters(self, pair: Pair) -> list[Tensor]:
+        """The trained parameters, as they are now."""
+        named: dict[str, Tensor] = dict(pair.named_parameters())
+        named.update((f"networks.{name}", parameter) for name, parameter in self.networks.named_parameters())
+        return [named[name] for name in self.trained]
 
     def __call__(self, pair: Pair, *inputs: Tensor) -> dict[str, Tensor | None]:
         """Run the pair once."""
-        objective = self.objective
         batch, beta, state = self.layout.unpack(inputs)
-        before, objective.state = objective.state, state
-        trained = {name: p for name, p in pair.named_parameters() if p.requires_grad}
-        try:
-            with _SiteSums() as sites, computing_in(self.precision, inputs[0].device):
-                loss = objective.loss(pair, batch, **({"beta": beta} if self.layout.with_beta else {}))
-            after = dict(objective.state)
-        finally:
-            objective.state = before
-        gradients = _separate(
-            list(trained.values()), torch.autograd.grad(loss, list(trained.values()), allow_unused=True), inputs
-        )
+        with _SiteSums() as sites, computing_in(self.precision, inputs[0].device):
+            found = self.loss(pair, batch, state, **({"beta": beta} if self.layout.with_beta else {}))
+        trained = self.parameters(pair)
+        gradients = _separate(trained, torch.autograd.grad(found.value, trained, allow_unused=True), inputs)
         return {
-            LOSS: loss,
-            **{f"{GRADIENT}{name}": gradient for name, gradient in zip(trained, gradients, strict=True)},
-            **{f"{STATE}{name}": value for name, value in after.items()},
+            LOSS: found.value,
+            **{f"{GRADIENT}{name}": gradient for name, gradient in zip(self.trained, gradients, strict=True)},
+            **{f"{STATE}{name}": value for name, value in found.state.items()},
+            **{f"{MEASURED}{name}": value.detach() for name, value in found.measured.items()},
             **sites.sums,
         }
 

@@ -20,7 +20,6 @@ from pyrogen.processes import Processes, stream
 
 from ..estimators.estimate import Curve, Draws, Estimate, Estimator
 from ..objectives.objective import Objective
-from ..objectives.pyro_loss import PyroLoss
 from ..weights.chunks import check_extremes, evaluation
 from ..weights.terms import weigh
 
@@ -68,7 +67,7 @@ def require_divisible(pair: Pair, batch: Batch, objective: Objective, processes:
             f"times: give the plate its full size, pyro.plate('{pair.data_plate}', size=N, subsample_size=len(x)), or start "
             "one process"
         )
-    if whole and isinstance(objective, PyroLoss):
+    if whole and objective.divides_by == "batch":
         raise PairError(
             f"plate '{pair.data_plate}' scales a batch up, and {objective.name} then divides by the batch's length, which "
             f"differs for a batch split over {many}: use ELBO, or start one process"

@@ -1,7 +1,8 @@
 """The training loop's state and its one step.
 
-`Trainer` holds what is carried from step to step: the pair, the optimizer, the scheduler, the generators, the place in the
-data. All of it goes into a checkpoint, so that a resumed run is bit-equal to one that was never stopped.
+`Trainer` holds what is carried from step to step: the pair, the phases with their optimizers, what the objective carries,
+the generators, the place in the data. All of it goes into a checkpoint, so that a resumed run is bit-equal to one that was
+never stopped.
 
 With several processes a step is one of a batch as many times as large, of which each process takes its share. What a run
 of the pair changes by itself (the running statistics of batch norm, running averages) goes on from a process's own share;
@@ -12,25 +13,22 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyrogen.batch import Batch
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.processes import Processes
 
-from ..graphs.internals import mark_as_stepped
-from ..objectives.objective import Objective
+from ..objectives.objective import Objective, State
 from ..weights.terms import visit
 from .checkpoints import generator_states, load_parameters, set_generator_states
-from .fused_steps import WholeSteps, gains_from_whole_steps
-from .optimizer_steps import OptimizerStep, clip_gradients
-from .precision import Precision, computing_in
-from .recorded_steps import Engine
+from .fused_steps import FusedSteps
+from .phases import TrainedPhase
 from .sharing import share
 from .training_rows import Rows
 
@@ -40,67 +38,70 @@ _STOP_EVERY = 20  # steps between looks at whether to stop, where a look waits f
 
 
 class Trainer:
-    """What is carried from step to step, and the step."""
+    """What is carried from step to step, and the step.
+
+    Args:
+        pair: the pair.
+        data: rows to draw batches from.
+        objective: what is minimised.
+        phases: its phases, in their order.
+        batch_size: data per step, of each process.
+        beta: factor of the divergence, fixed or by step.
+        seed: seeds the order of the data.
+        device: where the pair is.
+        processes: those that share a step.
+        fused: takes several steps of the one phase in a call, optimizer included.
+    """
 
     def __init__(
         self,
         pair: Pair,
         data: Rows,
         objective: Objective,
-        optimizer: torch.optim.Optimizer,
-        scheduler: torch.optim.lr_scheduler.LRScheduler | None,
+        phases: Sequence[TrainedPhase],
         *,
         batch_size: int,
-        clip: float | None,
         beta: float | Callable[[int], float],
         seed: int,
         device: torch.device,
-        precision: Precision = "float32",
-        engine: Engine | None = None,
         processes: Processes | None = None,
-        steps_per_call: int = 1,
+        fused: FusedSteps | None = None,
     ) -> None:
-        self.pair, self.data, self.objective = pair, data, objective
-        self.optimizer, self.scheduler = optimizer, scheduler
-        self.batch_size, self.clip = batch_size, clip
+        self.pair, self.data, self.objective, self.phases = pair, data, objective, list(phases)
+        self.batch_size = batch_size
         self.beta_varies = callable(beta) or beta != 1.0
         self.beta: Callable[[int], float] = beta if callable(beta) else lambda step: float(beta)
-        self.seed, self.device, self.precision, self.engine = seed, device, precision, engine
+        self.seed, self.device = seed, device
         self.processes = processes or Processes()
         self.interrupted: Callable[[], bool] = lambda: False
         self.done = 0
-        self.losses: list[Tensor] = []
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.carried: State = {}
+        """What the objective carries to the next step."""
         self.steps_per_epoch = math.ceil(len(data) / (batch_size * self.processes.size))
         self._known = len(list(pair.parameters()))
         self._orders: dict[int, list[Tensor]] = {}
         self._index_device = getattr(data, "index_device", device)
         self._stop: Tensor | None = None
-        self._update = None if engine is None else OptimizerStep(optimizer, [p for _, p in engine.trained])
-        self.steps_per_call = steps_per_call
-        self._whole: WholeSteps | None = None
-        alone = engine is not None and self.processes.size == 1
-        if engine is not None and alone and (steps_per_call > 1 or gains_from_whole_steps(engine, optimizer)):
-            self._whole = WholeSteps(engine, optimizer, steps_per_call, clip)
-            mark_as_stepped(optimizer)
+        self._fused = fused
 
     def step(self, limit: int = 1) -> None:
-        """Take a step: draw a batch, take the gradient, clip it, update. Never waits for the device.
+        """Take a step of each phase whose turn it is, on one batch. Never waits for the device.
 
         Args:
-            limit: how many steps may be taken; `steps_per_call` are where it allows for as many and their batches have
+            limit: how many steps may be taken; those of a fused call are where it allows for as many and their batches have
                 one size, else one.
         """
-        if self._whole is not None and self._takes_whole_steps(self._whole, limit):
+        if self._fused is not None and self._takes_fused_steps(self._fused, limit):
             return
         rows, weight = self._rows()
         batch = self.data.draw(rows)
         if hasattr(self.data, "expect") and self.steps_per_epoch > 1:
             self.data.expect(self._rows(self.done + 1)[0])
-        loss = self._step_of_pair(batch, weight) if self.engine is None else self._step_of_graph(self.engine, batch, weight)
-        if self.scheduler is not None:
-            self.scheduler.step()
-        self.losses.append(loss.detach())
+        beta = self.beta(self.done) if self.beta_varies else None
+        average = partial(self._averaged, weight) if self.processes.size > 1 else None
+        for phase in self.phases:
+            if self.done % phase.phase.every == 0:
+                self.carried = phase.step(self.done, batch, self.carried, beta, average)
         self.done += 1
         self._refuse_late_parameters()
 
@@ -111,28 +112,29 @@ class Trainer:
                 "reach all of them in every run of model and guide"
             )
 
-    def _takes_whole_steps(self, whole: WholeSteps, limit: int) -> bool:
+    def _takes_fused_steps(self, fused: FusedSteps, limit: int) -> bool:
         """Take the next steps in one call, if that can be."""
-        count = self.steps_per_call
+        count, phase = fused.steps, self.phases[0]
         rows = [self._rows(self.done + i)[0] for i in range(count)] if limit >= count else []
         if not rows or len({None if part is None else len(part) for part in rows}) > 1:
             return False
         if rows[0] is None:
-            whole_data = None if count == 1 else torch.arange(len(self.data), device=self._index_device).repeat(count)
-            batch = self.data.draw(whole_data)
+            every_row = None if count == 1 else torch.arange(len(self.data), device=self._index_device).repeat(count)
+            batch = self.data.draw(every_row)
         else:
             batch = self.data.draw(torch.cat([part for part in rows if part is not None]) if count > 1 else rows[0])
         betas = None
         if self.beta_varies:
             betas = torch.tensor([self.beta(self.done + i) for i in range(count)], device=self.device)
         settings = None
-        if self.scheduler is not None:
+        if phase.scheduler is not None:
             settings = []
             for _ in range(count):
-                settings.append(whole.settings())
-                self.scheduler.step()
-        losses = whole(batch, betas, settings)
-        self.losses.extend(losses)
+                settings.append(fused.settings())
+                phase.scheduler.step()
+        losses, self.carried, measured = fused(batch, self.carried, betas, settings)
+        for i in range(count):
+            phase.keep(self.done + i, losses[i], {name: values[i] for name, values in measured.items()})
         self.done += count
         self._refuse_late_parameters()
         return True
@@ -146,90 +148,75 @@ class Trainer:
         return bool(self._stop > 0)
 
     def align(self) -> None:
-        """Take over from the first process what a step changes and the optimizer does not."""
-        trained = {id(parameter) for parameter in self.parameters}
-        others = [parameter for parameter in self.pair.parameters() if id(parameter) not in trained]
-        self.processes.broadcast([*others, *self.pair.buffers()])
-
-    def _step_of_pair(self, batch: Batch, weight: float) -> Tensor:
-        with computing_in(self.precision, self.device):
-            loss = self.objective.loss(self.pair, batch, **self._beta())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.processes.size > 1:
-            gradients, loss = self._averaged([p.grad for p in self.parameters], self.parameters, loss, weight)
-            for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                parameter.grad = gradient
-        if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        self.optimizer.step()
-        return loss
-
-    def _step_of_graph(self, engine: Engine, batch: Batch, weight: float) -> Tensor:
-        beta = self.beta(self.done) if self.beta_varies else None
-        loss, gradients = engine(batch, None if beta is None else torch.tensor(beta, device=self.device))
-        if self.processes.size > 1:
-            gradients, loss = self._averaged(gradients, [p for _, p in engine.trained], loss, weight)
-        if self.clip is not None:
-            clip_gradients(gradients, self.clip)
-        self._update(gradients)  # type: ignore[misc]
-        return loss
+        """Take over from the first process what a step changes and the optimizers do not."""
+        trained = {id(parameter) for phase in self.phases for parameter in phase.parameters}
+        networks = self.objective.networks
+        others = [p for p in (*self.pair.parameters(), *networks.parameters()) if id(p) not in trained]
+        self.processes.broadcast([*others, *self.pair.buffers(), *networks.buffers()])
 
     def _averaged(
-        self, gradients: Sequence[Tensor | None], parameters: Sequence[Tensor], loss: Tensor, weight: float
+        self, weight: float, gradients: Sequence[Tensor | None], parameters: Sequence[Tensor], loss: Tensor
     ) -> tuple[list[Tensor | None], Tensor]:
         """The gradients and the loss of the batch of all processes; the gradient of what is not reached is zero."""
         present = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
         (total, *means), self._stop = self.processes.average([loss, *present], weight, self.interrupted())
         return list(means), total
 
-    def take_losses(self) -> Tensor:
-        """The losses of the steps since the last call, on the host, (steps,), in nats per datum."""
-        losses = torch.stack(self.losses).cpu()
-        self.losses = []
-        return losses
+    def first_not_finite(self) -> tuple[int, str] | None:
+        """The first step since the last row of the history whose loss is not finite, and its phase; None where all are."""
+        bad: list[tuple[int, str]] = []
+        for phase in self.phases:
+            if phase.losses:
+                finite = torch.isfinite(torch.stack([loss for _, loss in phase.losses])).cpu()
+                bad += [(phase.losses[int(i)][0], phase.phase.name) for i in (~finite).nonzero()[:1, 0]]
+        return min(bad, default=None)
+
+    def take_means(self) -> dict[str, float | None]:
+        """Means of the losses, in nats per datum, and of what was measured, since the last call: columns of the history."""
+        found: dict[str, float | None] = {}
+        for phase in self.phases:
+            column = "loss" if len(self.phases) == 1 else f"loss.{phase.phase.name}"
+            found[column] = _mean([loss for _, loss in phase.losses])
+        for phase in self.phases:
+            found.update((name, _mean(values)) for name, values in phase.measured.items())
+            phase.losses, phase.measured = [], {name: [] for name in phase.measured}
+        return found
 
     def state(self) -> dict[str, Any]:
         """All that is carried, as plain values and tensors, copied."""
         return copy.deepcopy(
             {
                 "pair": dict(self.pair.state_dict()),
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-                "objective": {name: value.detach() for name, value in self.objective.state.items()},
+                "networks": dict(self.objective.networks.state_dict()),
+                "phases": {phase.phase.name: phase.state() for phase in self.phases},
+                "objective": {name: value.detach() for name, value in self.carried.items()},
                 "generators": generator_states(self.device),
                 "step": self.done,
-                "losses": [loss.detach() for loss in self.losses],
             }
         )
 
-    def load(self, state: dict[str, Any], source: str) -> None:
+    def load(self, state: Mapping[str, Any], source: str) -> None:
         """Take over a state."""
-        state = copy.deepcopy(state)  # an optimizer keeps the tensors that it is given
+        state = copy.deepcopy(dict(state))  # an optimizer keeps the tensors that it is given
         load_parameters(self.pair, state["pair"], source)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.scheduler is not None and state["scheduler"] is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
-        self.objective.state = {name: value.to(self.device) for name, value in state["objective"].items()}
-        self.losses = [loss.to(self.device) for loss in state["losses"]]
+        load_parameters(self.objective.networks, state["networks"], source)
+        for phase in self.phases:
+            phase.load(state["phases"][phase.phase.name], self.device)
+        self.carried = {name: value.to(self.device) for name, value in state["objective"].items()}
         self.done = state["step"]
         set_generator_states(state["generators"], self.device)
-        if self.engine is not None:
-            self.engine.forget()
-        if self._whole is not None:
-            self._whole.forget()
+        if self._fused is not None:
+            self._fused.forget()
 
     def sites_not_finite(self) -> list[str]:
         """Run the next step's batch and name the sites whose log probability is not finite."""
+        if self.objective.needs == "draws":
+            return []
         batch = self.data.draw(self._rows()[0])
         with torch.no_grad():
             both = visit(self.pair, batch, self.pair.structure(batch), self.objective.particles)
         sites = [site for program in both for site in program.visited.values()]
         return list(dict.fromkeys(s.name for s in sites if not bool(torch.isfinite(s.log_prob()).all())))
-
-    def _beta(self) -> dict[str, float]:
-        beta = self.beta(self.done)
-        return {} if beta == 1.0 else {"beta": beta}
 
     def _rows(self, step: int | None = None) -> tuple[Tensor | None, float]:
         """Rows of this process's share of the batch of a step, the next one if not given, and the share's weight.
@@ -252,3 +239,7 @@ class Trainer:
         own = batch[share(len(batch), self.processes)]
         # A process for which no row is left runs on one that counts for nothing.
         return (own, len(own) / len(batch)) if len(own) else (batch[:1], 0.0)
+
+
+def _mean(values: Sequence[Tensor]) -> float | None:
+    return float(torch.stack(list(values)).cpu().double().mean()) if values else None

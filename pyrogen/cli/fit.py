@@ -65,7 +65,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--data", type=str | None, default=None, help="where the data come from; see pyrogen data")
     add_data_options(parser)
     add("--objective", type=str, default="elbo", help="what to maximise: elbo, iwae:K, renyi:ALPHA:K, or a class")
-    gradients = Literal["pathwise", "sticking-the-landing", "doubly-reparameterized"]
+    gradients = Literal["pathwise", "sticking-the-landing", "doubly-reparameterized", "score-function"]
     add("--gradient", type=gradients | None, default=None, help="its gradient estimator, if not its default")
     add("--epochs", type=int | None, default=None, help="passes over the data")
     add("--steps", type=int | None, default=None, help="optimizer steps, instead of epochs")

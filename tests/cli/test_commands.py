@@ -62,8 +62,8 @@ def test_fit_obeys_its_options(tmp_path: Path) -> None:
     assert saved["rows"] == 1617
     assert (saved["optimizer"], saved["lr"], saved["scheduler"]) == ("SGD", 0.5, "StepLR")
     assert (saved["objective"], saved["gradient"], saved["clip"]) == ("ELBO(3)", "sticking-the-landing", 2.0)
-    assert load_checkpoint("run")["optimizer"]["param_groups"][0]["momentum"] == 0.5
-    assert load_checkpoint("run")["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0.05)
+    assert load_checkpoint("run")["phases"]["loss"]["optimizer"]["param_groups"][0]["momentum"] == 0.5
+    assert load_checkpoint("run")["phases"]["loss"]["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0.05)
     assert load_history("run")["beta"].tolist() == [0.0, 0.25, 0.5]
     assert list(Path("run/tensorboard").iterdir())
 

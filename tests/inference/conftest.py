@@ -31,14 +31,13 @@ def _train(make, objective, batches, *, compile=False, optimizer=None, clip=None
     torch.manual_seed(0)
     pair, objective = make(), objective()
     pair.initialise(batches[0])
-    objective.prepare(pair, batches[0])
     pair.train()
     before = {name: value.detach().clone() for name, value in pair.state_dict().items()}
     trained = [p for p in pair.parameters() if p.requires_grad]
     optimizer = (optimizer or (lambda p: torch.optim.Adam(p, lr=0.01, fused=True)))(trained)
     step: Any = compiled_svi(pair, objective, optimizer, batches[0], compile=compile, clip=clip) if compile else None
     torch.manual_seed(1)
-    losses = []
+    losses, state = [], {}
     for number, batch in enumerate(batches):
         if change is not None:
             change(number, pair)
@@ -47,7 +46,7 @@ def _train(make, objective, batches, *, compile=False, optimizer=None, clip=None
             losses.append(step(batch, **beta).clone())
             continue
         with pyro.validation_enabled(False):
-            loss = objective.loss(pair, batch, **beta)
+            loss, state, _ = objective.compute(pair, batch, state, **beta)
         optimizer.zero_grad()
         loss.backward()
         if clip is not None:
@@ -55,8 +54,8 @@ def _train(make, objective, batches, *, compile=False, optimizer=None, clip=None
         optimizer.step()
         losses.append(loss.detach())
     after = {name: value.detach().clone() for name, value in pair.state_dict().items()}
-    report = None if step is None else step.report
-    return Trained(losses, after, dict(objective.state), torch.get_rng_state(), report, before)
+    report, state = (None, state) if step is None else (step.report, step.state)
+    return Trained(losses, after, dict(state), torch.get_rng_state(), report, before)
 
 
 @pytest.fixture

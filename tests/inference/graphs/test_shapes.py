@@ -17,7 +17,7 @@ from pyrogen.inference import ELBO, compiled_svi
 from pyrogen.inference.graphs.batches import fixed_part
 from pyrogen.inference.graphs.compiled_function import _GRAPHS
 from pyrogen.inference.training.recorded_loss import Layout
-from pyrogen.inference.training.recorded_steps import _KINDS, Engine
+from pyrogen.inference.training.recorded_steps import _KINDS, RecordedLoss
 from pyrogen.models import LinearGaussianVAE
 
 
@@ -67,7 +67,7 @@ def test_rare_shapes_do_not_drive_out_the_common_one():
     assert step.report.graphs == 1 + _GRAPHS + 3
     step(rows(21))  # dropped in the meantime
     assert step.report.graphs == 1 + _GRAPHS + 4
-    ((_, function),) = step._engine._kinds.values()
+    ((_, function),) = step._recorded._kinds.values()
     assert len(function._entries) == _GRAPHS
 
 
@@ -143,7 +143,7 @@ def test_too_many_values_are_warned_of_and_dropped(train):
     with pytest.warns(UserWarning, match=f"more than {_KINDS} values"):
         step((rows(4), 99.0))
     step((rows(4), 100.0))  # warned of once
-    assert len(step._engine._kinds) == _KINDS
+    assert len(step._recorded._kinds) == _KINDS
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,7 @@ def test_unknown_ways_to_compile(compile):
         compiled_svi(linear(), ELBO(), torch.optim.Adam, rows(4), compile=compile)(rows(4))
 
 
-def test_no_engine_without_compiling():
-    with pytest.raises(ConfigurationError, match="the engine records graphs"):
-        Engine(linear(), ELBO(), False)
+def test_nothing_is_recorded_without_compiling():
+    pair = linear()
+    with pytest.raises(ConfigurationError, match="a loss is recorded as graphs"):
+        RecordedLoss(pair, ELBO().compute, list(pair.named_parameters()), False)

@@ -13,7 +13,8 @@ from torch import nn
 
 from pyrogen import Pair
 from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
-from pyrogen.inference import ELBO, IWAE, Renyi, linear_warmup
+from pyrogen.inference import ELBO, IWAE, Renyi, ScoreFunction, linear_warmup
+from pyrogen.inference.objectives.gradients import NoBaseline, RunningAverage
 from pyrogen.inference.weights.terms import weigh
 from pyrogen.models import BetaBernoulli, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 
@@ -82,10 +83,11 @@ def gradient_samples(objective, pair, x, groups=GROUPS, rows=ROWS):
     """Independent gradients, each the average over many copies of one datum: (groups, parameters)."""
     torch.manual_seed(7)
     batch = x.expand(rows, *x.shape).clone()
-    parameters = list(pair.parameters())
+    parameters, state = list(pair.parameters()), {}
     found = []
     for _ in range(groups):
-        grads = torch.autograd.grad(objective.loss(pair, batch), parameters, allow_unused=True)
+        loss, state, _ = objective.compute(pair, batch, state)
+        grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         found.append(
             torch.cat(
                 [torch.zeros_like(p).flatten() if g is None else g.flatten() for g, p in zip(grads, parameters, strict=True)]
@@ -133,7 +135,6 @@ ELBO_CASES = [
 )
 def test_gradient_of_the_elbo_is_exact_on_average(case, objective):
     pair, x = case()
-    objective.state = {}
     samples = gradient_samples(objective, pair, x)
     assert_mean(samples, exact_gradient(pair, x))
     assert samples.std(0).max() < 1  # an estimate so noisy that anything passes would show nothing
@@ -221,10 +222,6 @@ def test_baselines_lower_the_variance_of_the_score_function():
     encoder = list(pair.encoder.parameters())
     width = sum(p.numel() for p in encoder)
 
-    class Bare(ELBO):
-        def _running_average(self, log_weight, decay=0.9):
-            return log_weight.new_zeros(())
-
     def spread(objective):
         samples = gradient_samples(objective, pair, x, groups=300, rows=4)
         names = [n for n, _ in pair.named_parameters()]
@@ -234,7 +231,7 @@ def test_baselines_lower_the_variance_of_the_score_function():
         )
         return samples[20:, start : start + width].var(0).sum()
 
-    assert spread(ELBO()) < 0.8 * spread(Bare())
+    assert spread(ELBO()) < 0.8 * spread(ELBO(gradient=ScoreFunction(NoBaseline())))
 
 
 def test_global_latent_counts_once_and_the_bound_is_joint():
@@ -368,8 +365,7 @@ def test_score_of_a_local_draw_hears_of_what_it_moves_outside_the_plate():
     pair, x = Outward().double(), torch.tensor([0.8], dtype=torch.float64)
     (exact,) = torch.autograd.grad(-pair.elbo(x).sum(), [pair.logit])
     torch.manual_seed(0)
-    objective = ELBO()
-    found = torch.stack([torch.autograd.grad(objective.loss(pair, x), [pair.logit])[0] for _ in range(6000)])
+    found = torch.stack([torch.autograd.grad(ELBO().loss(pair, x), [pair.logit])[0] for _ in range(6000)])
     assert abs(found.mean() - exact) < 5 * found.std() / 6000**0.5
     assert found.std() / 6000**0.5 < 0.1 * exact.abs()
 
@@ -410,20 +406,16 @@ MIXES = [(outer, inner) for outer in (dist.Normal, Scored) for inner in (dist.No
 @pytest.mark.parametrize(("outer", "inner"), MIXES)
 @pytest.mark.parametrize(("particles", "kl"), [(1, None), (3, "sampled")])
 def test_gradient_of_local_latents_beside_a_global_one_is_exact_on_average(outer, inner, particles, kl):
-    class Forgetful(ELBO):
-        """A baseline that is the last step's weight: one that had seen the present weight would cancel the gradient."""
-
-        def _running_average(self, log_weight, decay=0.0):
-            return super()._running_average(log_weight, decay)
-
+    # Without memory the baseline is the last step's weight; one that had seen the present weight would cancel the gradient.
+    gradient = ScoreFunction(RunningAverage(0.0)) if particles == 1 else "pathwise"
     pair, x = SharedMean(outer, inner).double(), torch.tensor([2.0, -1.5], dtype=torch.float64)
-    parameters, objective = list(pair.parameters()), Forgetful(particles, kl=kl)
+    parameters, objective, state = list(pair.parameters()), ELBO(particles, kl=kl, gradient=gradient), {}
     exact = torch.cat([g.flatten() for g in torch.autograd.grad(-pair.elbo(x), parameters)])
     torch.manual_seed(5)
     found = []
     for _ in range(3000):
-        gradients = torch.autograd.grad(objective.loss(pair, x) * len(x), parameters)
-        found.append(torch.cat([g.flatten() for g in gradients]))
+        loss, state, _ = objective.compute(pair, x, state)
+        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss * len(x), parameters)]))
     samples = torch.stack(found)
     assert_mean(samples, exact)
     assert (samples.std(0) / 3000**0.5 < 0.2 * exact.abs())[exact.abs() > 1].all()  # else a lost gradient would pass

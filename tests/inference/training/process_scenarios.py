@@ -23,7 +23,7 @@ from torch import nn
 
 from pyrogen import Pair
 from pyrogen.cli import main as cli
-from pyrogen.inference import ELBO, IWAE, Exact, ImportanceSampling, compare, fit
+from pyrogen.inference import ELBO, IWAE, Exact, ImportanceSampling, Loss, Phase, compare, fit
 from pyrogen.inference.training import loop
 from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 
@@ -68,6 +68,36 @@ def equal_graph(folder, rank):
 
 def equal_whole(folder, rank):
     return doubled(64, 51, False)
+
+
+class Regressed(ELBO):
+    """Two phases without random numbers: the ELBO, and a network of the objective's own that learns the sum of a datum."""
+
+    def __init__(self):
+        super().__init__(kl="sampled")
+        torch.manual_seed(4)
+        self.networks["sum"] = nn.Linear(5, 1).double()
+
+    def phases(self, pair, batch):
+        return [
+            Phase("pair", self.compute, list(pair.parameters()), every=2),
+            Phase("sum", self.regression, list(self.networks.parameters())),
+        ]
+
+    def regression(self, pair, batch, state, *, beta=1.0):
+        return Loss((self.networks["sum"](batch)[:, 0] - batch.sum(-1)).square().mean(), state)
+
+
+def phased(batch_size):
+    x = torch.randn(48, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    pair, objective = Drawless(), Regressed()
+    run = fit(pair, x, objective=objective, epochs=3, batch_size=batch_size, lr=0.02, log_every=1, seed=4)
+    losses = [[row["loss.pair"] or 0.0, row["loss.sum"]] for row in run.history]
+    return {"losses": losses, "pair": pair.state_dict(), "networks": objective.networks.state_dict()}
+
+
+def two_phases(folder, rank):
+    return phased(8)
 
 
 def noisy(name, width=6):

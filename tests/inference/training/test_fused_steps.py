@@ -8,8 +8,8 @@ import torch
 from pyrogen.data import Split, from_arrays
 from pyrogen.errors import ConfigurationError
 from pyrogen.inference import ELBO, IWAE, compiled_svi, fit, linear_warmup
-from pyrogen.inference.training.fused_steps import WholeSteps, gains_from_whole_steps
-from pyrogen.inference.training.recorded_steps import Engine
+from pyrogen.inference.training.fused_steps import FusedSteps, gains_from_fusing
+from pyrogen.inference.training.recorded_steps import RecordedLoss
 from pyrogen.inference.training.training_rows import HostRows
 from pyrogen.models import VAE, LinearGaussianVAE
 
@@ -46,15 +46,16 @@ def test_recorded_optimizer_is_the_optimizer(name):
         torch.manual_seed(0)
         pair = LinearGaussianVAE((4,), latent=2, guide="full").double().train()
         optimizer = OPTIMIZERS[name](list(pair.parameters()))
-        engine = Engine(pair, ELBO(kl="sampled"), "graph")
+        objective = ELBO(kl="sampled")
+        recorded = RecordedLoss(pair, objective.compute, list(pair.named_parameters()), "graph")
         torch.manual_seed(1)
         if steps:
-            whole = WholeSteps(engine, optimizer, steps, clip=2.0)
-            losses = [whole(data()[i * 10 : (i + steps) * 10]) for i in range(0, 6, steps)]
+            fused = FusedSteps(recorded, optimizer, steps, clip=2.0)
+            losses = [fused(data()[i * 10 : (i + steps) * 10], {}).value for i in range(0, 6, steps)]
         else:
             losses = []
             for i in range(6):
-                loss = engine.objective.loss(pair, data()[i * 10 : (i + 1) * 10])
+                loss = objective.loss(pair, data()[i * 10 : (i + 1) * 10])
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(list(pair.parameters()), 2.0)
@@ -77,8 +78,8 @@ def test_recorded_optimizer_is_the_optimizer(name):
 def test_fit_takes_several_steps_in_a_call_between_events(monkeypatch):
     """21 steps, a log after each 7: calls of 3 where no log and no smaller last batch of an epoch (every fifth) is near."""
     calls = []
-    original = WholeSteps.__call__
-    monkeypatch.setattr(WholeSteps, "__call__", lambda self, *args: calls.append(self.steps) or original(self, *args))
+    original = FusedSteps.__call__
+    monkeypatch.setattr(FusedSteps, "__call__", lambda self, *args: calls.append(self.steps) or original(self, *args))
     one, _ = fitted(compile="graph")
     assert calls == [1] * 21
     calls.clear()
@@ -105,7 +106,7 @@ def test_warm_up_reaches_each_step_of_a_call():
     torch.testing.assert_close(whole, eager, rtol=1e-6, atol=1e-9)
 
 
-def test_checkpoint_of_whole_steps_goes_on_in_any_mode(tmp_path):
+def test_checkpoint_of_fused_steps_goes_on_in_any_mode(tmp_path):
     arguments = {"batch_size": ROWS, "steps": 12, "log_every": 4, "checkpoint_every": 4}
     _, through = fitted(**arguments)
     modes = [{"compile": "graph", "steps_per_call": 4}, {}, {"compile": "graph"}]
@@ -114,22 +115,22 @@ def test_checkpoint_of_whole_steps_goes_on_in_any_mode(tmp_path):
     torch.testing.assert_close(last, through, rtol=1e-6, atol=1e-9)
 
 
-def test_small_models_take_whole_steps_by_themselves():
+def test_small_models_take_fused_steps_by_themselves():
     small, large = LinearGaussianVAE((4,), latent=2), VAE((100,), latent=2, hidden=(50,))
     for pair, gains in ((small, True), (large, False)):
-        engine = Engine(pair, ELBO(), "graph")
-        assert gains_from_whole_steps(engine, torch.optim.Adam(pair.parameters())) is gains
-        assert not gains_from_whole_steps(engine, torch.optim.SGD(pair.parameters(), lr=0.1))
+        recorded = RecordedLoss(pair, ELBO().compute, list(pair.named_parameters()), "graph")
+        assert gains_from_fusing(recorded, torch.optim.Adam(pair.parameters())) is gains
+        assert not gains_from_fusing(recorded, torch.optim.SGD(pair.parameters(), lr=0.1))
     hooked = torch.optim.Adam(small.parameters())
     hooked.register_step_post_hook(lambda *_: None)
-    assert not gains_from_whole_steps(Engine(small, ELBO(), "graph"), hooked)
+    assert not gains_from_fusing(RecordedLoss(small, ELBO().compute, list(small.named_parameters()), "graph"), hooked)
     x = torch.zeros(5, 4)
     step = compiled_svi(small, ELBO(), torch.optim.Adam(small.parameters()), x, compile="graph")
     step(x)
     assert "aten.expm1" in step.graphs[0].module.code  # the optimizer's arithmetic is in the graph
 
 
-def test_whole_steps_of_a_scored_site_carry_the_baseline():
+def test_fused_steps_of_a_scored_site_carry_the_baseline():
     from pyrogen.models import DiscreteVAE
 
     def run(**how):

@@ -37,6 +37,7 @@ TOGETHER = (
     "interrupted",
     "nonfinite",
     "failing",
+    "two_phases",
     "compared",
     "shared_site",
     "local_guide",
@@ -91,6 +92,16 @@ def assert_same(first, second):
     assert first.keys() == second.keys()
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
+
+
+def test_two_processes_follow_both_phases_of_one(together):
+    first, second = values(together, "two_phases")
+    one = scenarios.phased(16)
+    torch.testing.assert_close(torch.tensor(first["losses"]), torch.tensor(one["losses"]), rtol=1e-9, atol=1e-9)
+    for part in ("pair", "networks"):
+        assert_same(first[part], second[part])
+        for key, value in one[part].items():
+            torch.testing.assert_close(first[part][key], value, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize(

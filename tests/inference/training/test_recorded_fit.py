@@ -177,7 +177,7 @@ def test_a_run_may_be_resumed_in_another_mode(tmp_path, case):
         )
         state = load_checkpoint(tmp_path)
         keys.append(
-            [sorted(state), *(sorted(map(str, state[part])) for part in ("pair", "optimizer", "objective", "generators"))]
+            [sorted(state), *(sorted(map(str, state[part])) for part in ("pair", "phases", "objective", "generators"))]
         )
     assert keys[0] == keys[1] == keys[2]
     assert_close(eager, run)
