@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pyrogen.data import Dataset, load
 from pyrogen.distributions import Autoregressive
-from pyrogen.nets.causal import MADE, CausalNetwork, GatedPixelCNN, Order, WavefrontCNN
+from pyrogen.nets.causal import MADE, CausalNetwork, DiagonalPixelCNN, GatedPixelCNN, Order
 
 DRAWS = 10
 """Binarizations of each row that is scored."""
@@ -32,7 +32,7 @@ DRAWS = 10
 def networks(grid: tuple[int, int], hidden: int, features: int) -> dict[str, dict[str, Callable[[], CausalNetwork]]]:
     """Networks by kind and order, raster order first."""
     made = partial(MADE, grid, hidden=(hidden, hidden))
-    wave = partial(WavefrontCNN, grid, features=features, layers=4, kernel=3, first=5)
+    wave = partial(DiagonalPixelCNN, grid, features=features, layers=4, kernel=3, first=5)
     return {
         "MADE": {
             "raster": made,
@@ -120,7 +120,7 @@ def main() -> None:
                     found.append(likelihood.log_prob(test).mean(0))  # (rows,)
             scores[order] = torch.stack(found).mean(0)
             samplers[order] = partial(likelihood.sample, (64,), progress=False)
-            steps[order] = len(network.frontiers)
+            steps[order] = len(network.groups)
         seconds = interleaved(samplers, options.rounds)
         for order, score in scores.items():
             price = scores["raster"] - score

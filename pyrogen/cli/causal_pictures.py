@@ -44,7 +44,7 @@ def causal_pictures(pair: FullyVisible, x: Tensor, *, count: int = 6, completion
     }
     if len(grid) == 2:
         order = torch.empty(network.positions)
-        for step, group in enumerate(network.frontiers):
+        for step, group in enumerate(network.groups):
             order[list(group)] = step
         height, width = grid
         at = [(height // 2, width // 2), (height // 2, width - 1), (height - 1, width // 2)]

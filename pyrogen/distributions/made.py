@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrogen.nets.causal import made, order_agnostic
+from pyrogen.nets.causal import made, order_agnostic_made
 
 from .autoregressive import Autoregressive
 
@@ -31,4 +31,4 @@ class MADE(Autoregressive):
         (torch.Size([5]), torch.Size([1, 8, 8]))
     """
 
-    networks = (made.MADE, order_agnostic.MADEMember)
+    networks = (made.MADE, order_agnostic_made.MADEMember)

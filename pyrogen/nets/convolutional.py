@@ -18,7 +18,7 @@ from pyrogen.errors import ConfigurationError
 
 from .activations import Activation, make_activation
 from .mlp import MLP
-from .sizes import image_shape, positive_size, positive_sizes
+from .sizes import image_shape, odd_size, positive_size, positive_sizes
 
 __all__ = ["ConvDecoder", "ConvEncoder"]
 
@@ -54,7 +54,7 @@ class ConvEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        kernel = _odd(kernel)
+        kernel = odd_size("kernel", kernel)
         stages, sizes = _stages(self.shape, channels)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(stages):
@@ -114,7 +114,7 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        kernel = _odd(kernel)
+        kernel = odd_size("kernel", kernel)
         stages, sizes = _stages(self.shape, channels)
         stages[0] *= positive_size("parameters", parameters)
         self.inner = (stages[-1], *sizes[-1])
@@ -160,9 +160,3 @@ def _stages(shape: tuple[int, int, int], channels: Sequence[int]) -> tuple[list[
         height, width = sizes[-1]
         sizes.append(((height + 1) // 2, (width + 1) // 2))
     return depths, sizes
-
-
-def _odd(kernel: int) -> int:
-    if positive_size("kernel", kernel) % 2 == 0:
-        raise ConfigurationError(f"kernel must be odd, not {kernel}, for images to halve exactly")
-    return kernel

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyrogen.errors import ConfigurationError
 
-__all__ = ["image_shape", "positive_size", "positive_sizes"]
+__all__ = ["dropout_probability", "image_shape", "odd_size", "positive_size", "positive_sizes"]
 
 
 def positive_size(name: str, size: Any) -> int:
@@ -47,6 +47,33 @@ def positive_sizes(name: str, sizes: Any) -> tuple[int, ...]:
     if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Iterable):
         raise ConfigurationError(f"{name} must be a sequence of positive integers, not {sizes!r}")
     return tuple(positive_size(f"each size in {name}", size) for size in sizes)
+
+
+def odd_size(name: str, size: Any, least: int = 1) -> int:
+    """An odd size, as the side of a kernel must be to have a middle.
+
+    Raises:
+        ConfigurationError: it is not an odd integer of at least `least`.
+
+    Example:
+        >>> odd_size("kernel", 5, least=3)
+        5
+    """
+    value = positive_size(name, size)
+    if value % 2 == 0 or value < least:
+        raise ConfigurationError(f"{name} must be odd and at least {least}, not {value}")
+    return value
+
+
+def dropout_probability(dropout: float) -> float:
+    """A probability of dropout, in [0, 1).
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not 0 <= dropout < 1:
+        raise ConfigurationError(f"dropout must lie in [0, 1), not {dropout}")
+    return dropout
 
 
 def image_shape(shape: Any) -> tuple[int, int, int]:

@@ -15,12 +15,12 @@ from pyrogen.nets.causal import (
     CausalLinear,
     CausalNetwork,
     CausalTransformer,
+    DiagonalPixelCNN,
     GatedPixelCNN,
     MaskedPixelCNN,
     Order,
     OrderAgnosticMADE,
     PixelRNN,
-    WavefrontCNN,
     WaveNet,
 )
 
@@ -80,9 +80,11 @@ CASES = {
         lambda i, o: CausalTransformer((2, 2), i, o, width=8, layers=1, heads=2, context=2, context_map=True)
     ),
     "transformer, dropout": Case(lambda i, o: CausalTransformer((5,), i, o, width=8, layers=2, heads=2, dropout=0.5)),
-    "wavefront": Case(lambda i, o: WavefrontCNN((2, 3), i, o, features=8, layers=2)),
-    "wavefront, steep": Case(lambda i, o: WavefrontCNN((2, 3), i, o, slope=2, features=8, layers=2, context=2)),
-    "wavefront, map": Case(lambda i, o: WavefrontCNN((2, 2), i, o, features=8, layers=1, context=2, context_map=True)),
+    "diagonal pixelcnn": Case(lambda i, o: DiagonalPixelCNN((2, 3), i, o, features=8, layers=2)),
+    "diagonal pixelcnn, steep": Case(lambda i, o: DiagonalPixelCNN((2, 3), i, o, slope=2, features=8, layers=2, context=2)),
+    "diagonal pixelcnn, map": Case(
+        lambda i, o: DiagonalPixelCNN((2, 2), i, o, features=8, layers=1, context=2, context_map=True)
+    ),
     "nade": Case(lambda i, o: NADE((2, 3), i, o, hidden=12, context=2)),
     "nade, diagonal": Case(lambda i, o: NADE((2, 3), i, o, hidden=12, order=Order.diagonal((2, 3)))),
 }

@@ -34,7 +34,7 @@ class Leaky(CausalLinear):
 class Twice(CausalLinear):
     """Draws a position twice."""
 
-    frontiers = ((0,), (1,), (1,))
+    groups = ((0,), (1,), (1,))
 
 
 class Normalized(CausalNetwork):
@@ -98,7 +98,7 @@ BAD = {
         ConfigurationError,
         "which is drawn at step",
     ),
-    "frontiers that miss a position": (lambda: check_causal(Twice((3,))), ConfigurationError, "every position once"),
+    "groups that miss a position": (lambda: check_causal(Twice((3,))), ConfigurationError, "every position once"),
     "a grid of one dimension": (lambda: GatedPixelCNN((28,)), ConfigurationError, "height, width"),
     "an even kernel": (lambda: GatedPixelCNN((28, 28), kernel=4), ConfigurationError, "odd"),
     "a kernel that sees nothing": (lambda: MaskedPixelCNN((28, 28), first=1), ConfigurationError, "at least 3"),
@@ -198,11 +198,11 @@ def test_the_gated_network_has_no_blind_spot_and_the_masked_one_has():
 
 
 def test_the_gate_is_a_tanh_and_a_sigmoid():
-    from pyrogen.nets.causal.streaming import Scratch, gate
+    from pyrogen.nets.causal.gated_convolution import GateBuffer, gate
 
     x = torch.randn(5, 8, dtype=torch.float64)
     exact = torch.tanh(x[:, :4] / 2) * torch.sigmoid(x[:, 4:])
     assert (gate(x) - exact).abs().max() < 1e-15
-    scratch = Scratch.of(x, 5, 4)
-    scratch.before.copy_(x)
-    assert (scratch.gate() - exact).abs().max() < 1e-15
+    buffer = GateBuffer.of(x, 5, 4)
+    buffer.before.copy_(x)
+    assert (buffer.gate() - exact).abs().max() < 1e-15

@@ -63,7 +63,7 @@ def all_values(distribution):
 
 def ranks_of(network):
     rank = torch.empty(network.positions, dtype=torch.long)
-    for index, group in enumerate(network.frontiers):
+    for index, group in enumerate(network.groups):
         rank[list(group)] = index
     return rank
 
@@ -75,12 +75,12 @@ def follow(distribution, value):
     encoded = distribution.family.encode(value.reshape(-1, distribution.family.channels, network.positions))
     state = network.start(len(encoded), distribution._context(torch.Size([len(encoded)])))
     found, previous = [], None
-    for index, group in enumerate(network.frontiers):
+    for index, group in enumerate(network.groups):
         parameters, state = network.step(index, previous, state)
         assert parameters.shape == (len(encoded), network.outputs, len(group))
         found.append(parameters.clone())
         previous = encoded[..., list(group)]
-    order = torch.tensor([position for group in network.frontiers for position in group])
+    order = torch.tensor([position for group in network.groups for position in group])
     return torch.cat(found, -1)[..., order.argsort()]
 
 
@@ -136,7 +136,7 @@ def test_the_sampler_draws_what_a_pass_for_each_step_would(name):
     shape = () if distribution.batch_shape else (9,)
     noise = torch.rand(9, 1, *network.grid, dtype=torch.float64)
     x = torch.zeros(9, 1, network.positions, dtype=torch.float64)
-    for group in map(list, network.frontiers):
+    for group in map(list, network.groups):
         parameters = network(family.encode(x.reshape(9, 1, *network.grid)), distribution.context).flatten(2)
         x[..., group] = family.draw(parameters[..., group], noise.flatten(2)[..., group])
     assert torch.equal(distribution.sample(shape, noise=noise).reshape(x.shape), x)

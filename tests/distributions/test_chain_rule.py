@@ -16,8 +16,8 @@ NAMES = [
     "made, diagonal",
     "made, coarse to fine",
     "pixelrnn, diagonal",
-    "wavefront",
-    "wavefront, steep",
+    "diagonal pixelcnn",
+    "diagonal pixelcnn, steep",
 ]
 
 
@@ -31,7 +31,7 @@ def made_of(name):
 def as_bayesian_network(network, context):
     """A variable for each position, whose parents are all positions of earlier groups."""
     variables, before = [], []
-    for group in network.frontiers:
+    for group in network.groups:
         for position in group:
 
             def conditional(values, position=position, parents=tuple(before)):
@@ -56,7 +56,7 @@ def test_a_causal_network_is_a_bayesian_network(name):
     with torch.no_grad():
         log_prob = distribution.log_prob(images.double())
         assert torch.allclose(log_prob, explicit.log_prob(images), rtol=0, atol=1e-12)
-        first, last = network.frontiers[0][0], network.frontiers[-1][-1]
+        first, last = network.groups[0][0], network.groups[-1][-1]
         on = (images[:, first] == 1) & (images[:, last] == 1)
         posterior = log_prob.exp()[on].sum() / log_prob.exp()[images[:, last] == 1].sum()
         assert abs(explicit.marginal(str(first), given={str(last): 1})[1] - posterior) < 1e-12

@@ -13,7 +13,7 @@ from scipy import stats
 from pyrogen.distributions import Autoregressive
 from pyrogen.distributions.ensemble import Ensemble
 from pyrogen.errors import ConfigurationError
-from pyrogen.nets.causal.order_agnostic import OrderAgnosticMADE
+from pyrogen.nets.causal.order_agnostic_made import OrderAgnosticMADE
 from pyrogen.nets.causal.orders import Order
 
 GRID = (2, 3)

@@ -12,7 +12,7 @@ from pyrogen.errors import ConfigurationError
 from pyrogen.nets.causal import check_causal
 from pyrogen.nets.causal.made import MADE
 from pyrogen.nets.causal.orders import Order
-from pyrogen.nets.causal.triangular import TriangularLinear
+from pyrogen.nets.causal.triangular_linear import TriangularLinear
 
 ORDERS = {
     "raster": Order.raster,
@@ -50,7 +50,7 @@ def incremental(network, x, context):
     flat = x.flatten(2)
     result = torch.full((len(x), network.outputs, network.positions), torch.nan, dtype=x.dtype)
     state, previous = network.start(len(x), context), None
-    for index, group in enumerate(network.frontiers):
+    for index, group in enumerate(network.groups):
         given, state = network.step(index, previous, state)
         assert given.shape == (len(x), network.outputs, len(group))
         result[..., list(group)] = given
@@ -141,7 +141,7 @@ def test_half_of_the_parameters_are_spared():
 def test_hidden_units_have_all_degrees_that_there_are_units_for():
     for order in ORDERS.values():
         network = MADE((4, 3), hidden=(40,), order=order((4, 3)))
-        steps = len(network.frontiers)
+        steps = len(network.groups)
         assert sorted(set(network._degrees[0])) == list(range(max(1, steps - 1)))
 
 
@@ -151,7 +151,7 @@ def test_an_order_is_saved_with_the_network():
     x = x.float()
     assert not torch.equal(first.ranks, second.ranks)
     second.load_state_dict(first.state_dict())
-    assert second.frontiers == first.frontiers
+    assert second.groups == first.groups
     assert torch.equal(first(x), second(x))
     with torch.no_grad():
         assert torch.allclose(incremental(second, x, None), second(x), rtol=0, atol=1e-6)

@@ -35,7 +35,7 @@ def inputs():
 def test_it_is_its_formula(order):
     network, (x, context) = network_in(order), inputs()
     ranks = ORDERS[order].ranks.flatten()
-    drawn = [position for group in ORDERS[order].frontiers for position in group]
+    drawn = [position for group in ORDERS[order].groups for position in group]
     flat, found = x.flatten(2), network(x, context).flatten(2)
     for number, position in enumerate(drawn):
         before = network.first + context @ network.from_context.weight.T
@@ -53,7 +53,7 @@ def test_both_faces_agree_and_are_causal(order):
     state, previous = network.start(len(x), context), None
     with torch.no_grad():
         parallel = network(x, context).flatten(2)
-        for index, group in enumerate(network.frontiers):
+        for index, group in enumerate(network.groups):
             given, state = network.step(index, previous, state)
             assert torch.allclose(given, parallel[..., list(group)], rtol=0, atol=1e-13)
             previous = x.flatten(2)[..., list(group)]
@@ -65,7 +65,7 @@ def test_an_order_is_saved_with_the_network():
         NADE(GRID, 2, 3, hidden=7, order=Order.random(GRID, 9), activation="tanh").double(),
     )
     second.load_state_dict(first.state_dict())
-    assert second.frontiers == first.frontiers
+    assert second.groups == first.groups
     assert torch.equal(first(inputs()[0]), second(inputs()[0]))
     with pytest.raises(ConfigurationError, match="6 groups"):
         first.load_state_dict(network_in("diagonal", 0).state_dict())

@@ -8,7 +8,7 @@ import torch
 from pyrogen.errors import ConfigurationError
 from pyrogen.nets.causal import check_causal
 from pyrogen.nets.causal.made import MADE
-from pyrogen.nets.causal.order_agnostic import OrderAgnosticMADE
+from pyrogen.nets.causal.order_agnostic_made import OrderAgnosticMADE
 from pyrogen.nets.causal.orders import Order
 
 GRID = (3, 4)
@@ -35,11 +35,11 @@ def test_members_are_causal_and_their_faces_agree(orders):
     context = torch.randn(4, 2, generator=generator, dtype=torch.float64)
     for member, order in zip(network.members, ORDERS[orders], strict=True):
         check_causal(member)
-        assert member.frontiers == order.frontiers
+        assert member.groups == order.groups
         parallel = member(x, context).flatten(2)
         state, previous = member.start(4, context), None
         with torch.no_grad():
-            for index, group in enumerate(member.frontiers):
+            for index, group in enumerate(member.groups):
                 given, state = member.step(index, previous, state)
                 assert torch.allclose(given, parallel[..., list(group)], rtol=0, atol=1e-12)
                 previous = x.flatten(2)[..., list(group)]
@@ -60,7 +60,7 @@ def test_one_order_alone_is_a_made_with_the_same_weights():
     order = Order.random(GRID, seed=4)
     shared = OrderAgnosticMADE(GRID, [order], hidden=(15,)).double()
     single = MADE(GRID, hidden=(15,), order=order, strips=1).double()
-    drawn = torch.tensor([position for group in order.frontiers for position in group])
+    drawn = torch.tensor([position for group in order.groups for position in group])
     with torch.no_grad():
         single.layers[0].weights[0].copy_(shared.layers[0].weight[:, drawn][:, : single.layers[0].visible[-1]])
         single.layers[0].bias.copy_(shared.layers[0].bias)
@@ -78,7 +78,7 @@ def test_orders_are_saved_with_the_weights():
     x = torch.randn(2, 1, *GRID)
     for a, b in zip(first.members, second.members, strict=True):
         assert torch.equal(a(x), b(x))
-        assert a.frontiers == b.frontiers
+        assert a.groups == b.groups
     other = OrderAgnosticMADE(GRID, ORDERS["diagonals"], hidden=(9,))
     with pytest.raises(ConfigurationError, match="6 groups"):
         first.load_state_dict(other.state_dict())

@@ -29,9 +29,9 @@ def test_every_position_is_drawn_once_and_groups_come_in_turn(name, grid):
     order = MAKERS[name](grid)
     flat = order.ranks.flatten()
     assert order.grid == grid
-    assert order.steps == len(order.frontiers)
-    assert sorted(position for group in order.frontiers for position in group) == list(range(flat.numel()))
-    for rank, group in enumerate(order.frontiers):
+    assert order.steps == len(order.groups)
+    assert sorted(position for group in order.groups for position in group) == list(range(flat.numel()))
+    for rank, group in enumerate(order.groups):
         assert list(group) == sorted(group)
         assert (flat[list(group)] == rank).all()
 
@@ -67,9 +67,9 @@ def test_coarse_to_fine_halves_the_distance():
 
 def test_a_permutation_is_drawn_as_listed():
     order = Order.permutation([5, 0, 3, 1, 4, 2], (2, 3))
-    assert [group for (group,) in order.frontiers] == [5, 0, 3, 1, 4, 2]
+    assert [group for (group,) in order.groups] == [5, 0, 3, 1, 4, 2]
     assert torch.equal(Order.permutation(range(6), (2, 3)).ranks, Order.raster((2, 3)).ranks)
-    assert [group for (group,) in order.reversed().frontiers] == [2, 4, 1, 3, 0, 5]
+    assert [group for (group,) in order.reversed().groups] == [2, 4, 1, 3, 0, 5]
 
 
 def test_random_orders_differ_by_seed_and_leave_the_global_numbers_alone():

@@ -1,24 +1,26 @@
-"""Causal networks: they give the parameters of each element of a datum from the elements drawn before it.
+"""Causal networks: the parameters of each position of a datum from the values of earlier positions.
 
-One definition of every layer serves two faces: all positions in parallel, for training and scoring, and step by step
-with what was computed before kept, for drawing. See `CausalNetwork`.
+Each layer is defined once and used twice: on all positions in parallel, for training and scoring, and step by step with
+cached activations, for sampling. See `CausalNetwork`.
 """
 
 from __future__ import annotations
 
-from .check import check_causal
+import warnings
+from typing import Any
+
+from .diagonal_pixelcnn import DiagonalPixelCNN
+from .gated_pixelcnn import GatedPixelCNN
+from .jacobian import check_causal, receptive_field
 from .linear import CausalLinear
 from .made import MADE
 from .masked_pixelcnn import MaskedPixelCNN
 from .nade import NADE
-from .network import Advance, CausalNetwork, Emission, Frontier, State
-from .order_agnostic import OrderAgnosticMADE
+from .network import Advance, CausalNetwork, Emission, Group, State
+from .order_agnostic_made import OrderAgnosticMADE
 from .orders import Order
-from .pixelcnn import GatedPixelCNN
 from .pixelrnn import PixelRNN
-from .receptive import receptive_field
 from .transformer import CausalTransformer
-from .wavefront import WavefrontCNN
 from .wavenet import WaveNet
 
 __all__ = [
@@ -28,16 +30,25 @@ __all__ = [
     "CausalLinear",
     "CausalNetwork",
     "CausalTransformer",
+    "DiagonalPixelCNN",
     "Emission",
-    "Frontier",
     "GatedPixelCNN",
+    "Group",
     "MaskedPixelCNN",
     "Order",
     "OrderAgnosticMADE",
     "PixelRNN",
     "State",
     "WaveNet",
-    "WavefrontCNN",
     "check_causal",
     "receptive_field",
 ]
+
+_FORMER_NAMES = {"Frontier": "Group", "WavefrontCNN": "DiagonalPixelCNN"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FORMER_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"`{name}` is now called `{_FORMER_NAMES[name]}`", DeprecationWarning, stacklevel=2)
+    return globals()[_FORMER_NAMES[name]]

@@ -1,15 +1,16 @@
-"""The fully visible belief network: parameters linear in all that was drawn before."""
+"""The fully visible belief network: parameters linear in all earlier values.
+
+Named axes, beside those of `pyrogen.nets.causal.network`: ``to`` and ``from`` are positions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..sizes import positive_size, positive_sizes
 from .network import CausalNetwork, State
 
 __all__ = ["CausalLinear"]
@@ -22,14 +23,14 @@ class CausalLinear(CausalNetwork):
         \eta_i = b_i + \sum_{j < i} W_{ij} x_j + V_i c.
 
     With Bernoulli values it is the fully visible sigmoid belief network. A step adds one column of weights to the
-    parameters of all positions to come, so that drawing costs what one pass in parallel does.
+    parameters of all positions, so that sampling costs the arithmetic of one parallel pass.
 
     Reference:
         Frey (1998), *Graphical Models for Machine Learning and Digital Communication*, MIT Press. Also Neal (1992),
         *Connectionist Learning of Belief Networks*, https://doi.org/10.1016/0004-3702(92)90065-6.
 
     Args:
-        grid: (height, width), or (length,); drawn row by row.
+        grid: (height, width), or (length,); in raster order.
         inputs: numbers read at a position.
         outputs: numbers given for a position.
         context: features of a context vector, 0 for none.
@@ -45,26 +46,23 @@ class CausalLinear(CausalNetwork):
     mask: Tensor
 
     def __init__(self, grid: Sequence[int], inputs: int = 1, outputs: int = 1, context: int = 0) -> None:
-        super().__init__()
-        self.grid = positive_sizes("grid", grid)
-        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
-        count = prod(self.grid)
+        super().__init__(grid, inputs, outputs, context)
+        count = self.positions
         bound = (count * inputs) ** -0.5
         self.weight = nn.Parameter(torch.empty(outputs, count, inputs, count).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(outputs, count))
         self.register_buffer("mask", torch.ones(count, count).tril(-1)[:, None])  # (to, 1, from)
         self.project = nn.Linear(context, outputs * count) if context else None
-        self.context_shape = (context,) if context else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
         weight = (self.weight * self.mask).flatten(2).flatten(0, 1)  # (outputs * to, inputs * from)
         eta = self._offset(len(x), context) + F.linear(x.flatten(1), weight)  # (N, outputs * to)
-        return eta.reshape(len(x), self.outputs, *self.grid)
+        return eta.reshape(len(x), self.outputs, *self.grid)  # (N, outputs, *grid)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the state is the parameters as far as they are known, (N, outputs, positions)."""
-        return self._offset(count, context).reshape(count, self.outputs, self.positions).clone()
+        """See `CausalNetwork.start`; the state is the parameters given the values so far."""
+        return self._offset(count, context).reshape(count, self.outputs, self.positions).clone()  # (N, outputs, positions)
 
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
         """See `CausalNetwork.step`."""
@@ -74,6 +72,6 @@ class CausalLinear(CausalNetwork):
         return state[..., index : index + 1], state
 
     def _offset(self, count: int, context: Tensor | None) -> Tensor:
-        """What does not depend on the values, (N, outputs * positions)."""
+        """The bias and the projected context, (N, outputs * positions)."""
         bias = self.bias.flatten().expand(count, -1)
         return bias if self.project is None or context is None else bias + self.project(context)

@@ -1,4 +1,4 @@
-"""The plain PixelCNN: one stack of masked convolutions, with its blind spot."""
+"""The plain PixelCNN: one stack of masked convolutions, with a blind spot."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..sizes import positive_size
+from ..sizes import odd_size, positive_size
+from .gated_convolution import channels_last, pointwise
 from .network import CausalNetwork, State
-from .pixelcnn import image_grid, odd_size
-from .streaming import laid_out, pointwise
 
 __all__ = ["MaskedPixelCNN"]
 
+# Named axes: see `pyrogen.nets.causal.network`; ``features`` are the channels between the blocks.
+
 
 class MaskedPixelCNN(CausalNetwork):
-    r"""Residual blocks of convolutions whose kernels see only the rows above and the left of their own row.
+    r"""Residual blocks of masked convolutions, which see the rows above and the pixels to the left.
 
     With D and U pointwise, M masked and :math:`\rho` the rectifier, each block computes
 
     .. math::
         h' = h + U\, \rho\big(M * \rho(D\, \rho(h))\big).
 
-    However many blocks there are, a pixel never sees a wedge above to its right: with kernels of side 3, pixel (i, j) sees
-    (i - r, j + c) only for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot; this one is here to
-    compare with.
+    However many blocks there are, a wedge above to the right is not in the receptive field: with kernels of side 3, pixel
+    (i, j) sees (i - r, j + c) only for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot; this one
+    is here to compare with.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
@@ -42,7 +43,7 @@ class MaskedPixelCNN(CausalNetwork):
         kernel: side of the kernels, odd and at least 3.
         first: side of the first layer's kernel, odd and at least 3.
         context: features of the context, 0 for none.
-        context_map: whether the context is a map of features, (context, height, width), in place of a vector.
+        context_map: whether the context is a feature map, (context, height, width), rather than a vector.
 
     Raises:
         ConfigurationError: a size cannot be used.
@@ -64,19 +65,15 @@ class MaskedPixelCNN(CausalNetwork):
         context: int = 0,
         context_map: bool = False,
     ) -> None:
-        super().__init__()
-        self.grid = image_grid(grid)
-        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
+        super().__init__(grid, inputs, outputs, context, context_map, dimensions=(2,))
         features, count = positive_size("features", features), positive_size("blocks", blocks)
         inside, side = max(1, features // 2), odd_size("kernel", kernel, least=3)
         self.masked = nn.ModuleList([MaskedConvolution(inputs, features, odd_size("first", first, least=3), own=False)])
         self.masked.extend([MaskedConvolution(inside, inside, side, own=True) for _ in range(count)])
-        self.down = nn.ModuleList([laid_out(nn.Conv2d(features, inside, 1)) for _ in range(count)])
-        self.up = nn.ModuleList([laid_out(nn.Conv2d(inside, features, 1)) for _ in range(count)])
+        self.down = nn.ModuleList([channels_last(nn.Conv2d(features, inside, 1)) for _ in range(count)])
+        self.up = nn.ModuleList([channels_last(nn.Conv2d(inside, features, 1)) for _ in range(count)])
         self.head = nn.ModuleList([nn.Conv2d(features, features, 1), nn.Conv2d(features, outputs, 1)])
         self.project = nn.Conv2d(context, features, 1, bias=False) if context else None
-        if context:
-            self.context_shape = (positive_size("context", context), *(self.grid if context_map else ()))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
@@ -88,7 +85,7 @@ class MaskedPixelCNN(CausalNetwork):
         return self._run(convolve, self._projected(context))
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the state holds each convolution's inputs in the rows that are still seen."""
+        """See `CausalNetwork.start`; the cache holds each convolution's inputs, as many rows as its kernel reaches."""
         return {
             "context": self._projected(context),
             "windows": [layer.start(count, self.grid[1]) for layer in self.convolutions],
@@ -114,9 +111,8 @@ class MaskedPixelCNN(CausalNetwork):
             layer, window = convolutions[number], state["windows"][number]
             if features is not None:
                 layer.write(window, column, features)
-            return torch.addmm(
-                state["above"][number][:, :, 0, column], layer.left(window, column), state["matrices"][number]
-            )
+            above = state["above"][number][:, :, 0, column]  # (N, outputs)
+            return torch.addmm(above, layer.left(window, column), state["matrices"][number])
 
         return self._run(convolve, context)[..., None], state
 
@@ -126,10 +122,10 @@ class MaskedPixelCNN(CausalNetwork):
         return cast("list[MaskedConvolution]", list(self.masked))
 
     def _run(self, convolve: Callable[[int, Tensor | None], Tensor], context: Tensor | None) -> Tensor:
-        """The network, of images or of pixels.
+        """The network, on images or on pixels.
 
         Args:
-            convolve: applies the convolution of a number to features, the first one to the image.
+            convolve: ``convolve(number, features)`` applies a masked convolution, the first one to the image.
             context: projected to the features, or ``None``.
         """
         features = convolve(0, None)
@@ -143,27 +139,27 @@ class MaskedPixelCNN(CausalNetwork):
         return features
 
     def _projected(self, context: Tensor | None) -> Tensor | None:
-        """The context's part of the features, as a map: of one pixel for a vector."""
+        """The context projected to the features, as a map: of one pixel for a vector."""
         if self.project is None or context is None:
             return None
         return cast("Tensor", self.project(context[:, :, None, None] if context.dim() == 2 else context))
 
 
 class MaskedConvolution(nn.Module):
-    """A convolution whose kernel sees the rows above and, in its own row, what is left of it.
+    """A convolution whose kernel is masked below its pixel, and to the right of it.
 
     Args:
-        inputs: channels read.
-        outputs: channels given.
+        inputs: channels in.
+        outputs: channels out.
         side: side of the kernel, odd.
-        own: whether it sees its own pixel.
+        own: whether it sees its own pixel: false for mask A of the paper, true for mask B.
     """
 
     mask: Tensor
 
     def __init__(self, inputs: int, outputs: int, side: int, own: bool) -> None:
         super().__init__()
-        convolution = laid_out(nn.Conv2d(inputs, outputs, side))
+        convolution = channels_last(nn.Conv2d(inputs, outputs, side))
         self.weight, self.bias = convolution.weight, convolution.bias
         self.reach, self.taps = side // 2, side // 2 + int(own)
         mask = torch.ones(side, side)
@@ -176,21 +172,21 @@ class MaskedConvolution(nn.Module):
         return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.reach)
 
     def start(self, count: int, width: int) -> Tensor:
-        """An empty window of a row and the rows above it that are seen, (N, inputs, reach + 1, width + 2 reach)."""
+        """An empty cache of a row and the rows above it in the kernel, (N, inputs, reach + 1, width + 2 reach)."""
         return self.weight.new_zeros(count, self.weight.shape[1], self.reach + 1, width + 2 * self.reach)
 
     def write(self, window: Tensor, column: int, features: Tensor) -> None:
-        """Enter what was computed for a pixel of the window's last row, (N, inputs)."""
+        """Write the features (N, inputs) of a pixel of the cache's last row."""
         window[:, :, -1, column + self.reach] = features
 
     def above(self, window: Tensor) -> Tensor:
-        """The part of the result that comes from the rows above, (N, outputs, 1, width)."""
+        """The convolution over the rows above, (N, outputs, 1, width)."""
         return F.conv2d(window[:, :, :-1], self.weight[:, :, : self.reach], self.bias)
 
     def left(self, window: Tensor, column: int) -> Tensor:
-        """What is seen of the pixel's own row, (N, inputs * taps)."""
-        return window[:, :, -1, column : column + self.taps].flatten(1)
+        """The window of the pixel's own row."""
+        return window[:, :, -1, column : column + self.taps].flatten(1)  # (N, inputs * taps)
 
     def matrix(self) -> Tensor:
-        """The part of the kernel for `left`, (inputs * taps, outputs)."""
-        return self.weight[:, :, self.reach, : self.taps].flatten(1).T.contiguous()
+        """The part of the kernel for `left`."""
+        return self.weight[:, :, self.reach, : self.taps].flatten(1).T.contiguous()  # (inputs * taps, outputs)

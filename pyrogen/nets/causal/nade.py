@@ -1,12 +1,11 @@
-"""NADE: a hidden layer for each position, made from the one before it by adding what was drawn.
+"""NADE: a hidden layer for each position, updated by each new value.
 
-Named axes: ``drawn`` the positions as they are drawn, ``hidden`` the units of a layer; see also
-`pyrogen.nets.causal.ordered`.
+Named axes: ``hidden`` the units of a layer; see also `pyrogen.nets.causal.custom_order`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +13,21 @@ from torch.nn import functional as F
 
 from ..activations import Activation, make_activation
 from ..sizes import positive_size
+from .custom_order import CustomOrderNetwork
 from .network import State
-from .ordered import OrderedNetwork
 from .orders import Order
 
 __all__ = ["NADE"]
 
 
-class NADE(OrderedNetwork):
-    r"""All positions share the weights from the values to their hidden layers.
+class NADE(CustomOrderNetwork):
+    r"""A hidden layer for each position, with shared weights from the values.
 
     .. math::
         \eta_i = b_i + V_i f\Big(c + \sum_{j:\, \mathrm{rank}(j) < \mathrm{rank}(i)} W_j x_j\Big).
 
-    In parallel, the hidden layers of all positions are a running sum, and take memory for N x positions x hidden numbers;
-    a step adds to one hidden layer.
+    In the parallel pass the hidden layers are a cumulative sum, of N x positions x hidden numbers; a step of the sampler
+    adds to one hidden layer.
 
     Reference:
         Larochelle, Murray (2011), *The Neural Autoregressive Distribution Estimator*,
@@ -39,8 +38,8 @@ class NADE(OrderedNetwork):
         inputs: numbers read at a position.
         outputs: numbers given for a position.
         hidden: units of the hidden layer.
-        order: which position is drawn when; row by row if left out.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work on each unit by itself.
+        order: the autoregressive order; raster order if left out.
+        activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work elementwise.
         context: features of a context vector, 0 for none.
 
     Raises:
@@ -63,7 +62,7 @@ class NADE(OrderedNetwork):
         activation: Activation = "relu",
         context: int = 0,
     ) -> None:
-        super().__init__(grid, inputs, outputs, order)
+        super().__init__(grid, inputs, outputs, order, context)
         hidden, count = positive_size("hidden", hidden), self.positions
         reach = (count * self.inputs) ** -0.5
         self.read = nn.Parameter(torch.empty(count, self.inputs, hidden).uniform_(-reach, reach))
@@ -71,17 +70,16 @@ class NADE(OrderedNetwork):
         self.activation = make_activation(activation)
         self.head = nn.Parameter(torch.empty(count, hidden, self.outputs).uniform_(-(hidden**-0.5), hidden**-0.5))
         self.bias = nn.Parameter(torch.zeros(count, self.outputs))
-        self.from_context = nn.Linear(positive_size("context", context), hidden, bias=False) if context else None
-        self.context_shape = (context,) if context else None
-        before = [self.bounds[rank] for rank in self.ascending]  # positions drawn before each one's group
+        self.from_context = nn.Linear(context, hidden, bias=False) if context else None
+        before = [self.bounds[rank] for rank in self.ascending]  # number of positions before each one's group
         self.register_buffer("before", torch.tensor(before), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
-        added = torch.einsum("ndk,dkh->ndh", self.drawn(x), self.read)  # (N, drawn, hidden)
-        sums = F.pad(added.cumsum(1), (0, 0, 1, 0)).index_select(1, self.before)
+        added = torch.einsum("ndk,dkh->ndh", self.sort(x), self.read)  # (N, sorted, hidden)
+        sums = F.pad(added.cumsum(1), (0, 0, 1, 0)).index_select(1, self.before)  # (N, sorted, hidden)
         layers = self.activation(sums + self._first(len(x), context)[:, None])
-        return self.as_grid(torch.einsum("ndh,dho->ndo", layers, self.head) + self.bias)
+        return self.as_grid(torch.einsum("ndh,dho->ndo", layers, self.head) + self.bias)  # (N, outputs, *grid)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`; the state is the hidden layer before its activation, (N, hidden)."""
@@ -96,12 +94,8 @@ class NADE(OrderedNetwork):
         given = torch.einsum("nh,gho->nog", self.activation(state), self.head[start:end])
         return given + self.bias[start:end].T, state
 
-    def compiled_step(self) -> Callable[[int, Tensor | None, State], tuple[Tensor, State]]:
-        """The step as it is: groups differ in size, so that there is nothing to compile once for all."""
-        return self.step
-
     def _first(self, count: int, context: Tensor | None) -> Tensor:
-        """The hidden layer when nothing is drawn, before its activation, (N, hidden)."""
+        """The hidden layer of the first position, before its activation, (N, hidden)."""
         if self.from_context is None or context is None:
             return self.first.expand(count, -1)
         return self.first + self.from_context(context)  # type: ignore[no-any-return]

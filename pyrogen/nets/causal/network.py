@@ -1,49 +1,56 @@
-"""The contract of causal networks: all positions at once in training, one group after the other when drawing.
+"""The contract of causal networks: all positions in parallel for training, one group after the other for sampling.
 
-A *position* is a pixel with all its channels, or an element of a sequence. The positions lie on a `grid`, (height, width)
-or (length,), and are counted row by row: position ``i * width + j`` is row i, column j. They are drawn in *frontiers*:
-groups of positions drawn at once, each given all positions of the groups before it.
+A *position* is a pixel with all its channels, or an element of a sequence. Positions lie on a `grid`, (height, width) or
+(length,), and are numbered in raster order: position ``i * width + j`` is row i, column j. A *group* of positions is sampled
+in parallel, given all positions of the groups before it; in raster order each group is a single position.
 
-Named axes: ``N`` data (all leading dimensions flattened), ``inputs``, ``outputs``, ``noise``, ``channels`` numbers at a
-position, ``*grid`` the grid, ``positions`` the grid flattened, ``group`` the positions of a frontier.
+Named axes: ``N`` data (all leading dimensions flattened), ``inputs``, ``outputs``, ``noise`` and ``channels`` numbers at a
+position, ``*grid`` the grid, ``positions`` the grid flattened, ``group`` the positions of a group.
 """
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigurationError
 
-__all__ = ["Advance", "CausalNetwork", "Emission", "Frontier", "State"]
+from ..sizes import positive_size, positive_sizes
+
+__all__ = ["Advance", "CausalNetwork", "Emission", "Group", "SamplerInput", "State", "evaluation", "keep_known"]
 
 State: TypeAlias = Any
-"""What is carried from group to group: tensors in tuples, lists or dicts, nothing else, so that steps can be compiled."""
+"""The cache of a sampler: tensors in tuples, lists or dicts, nothing else, so that steps can be compiled."""
 
-Frontier: TypeAlias = tuple[int, ...]
-"""Positions that are drawn at once, ascending."""
+Group: TypeAlias = tuple[int, ...]
+"""Positions that are sampled in parallel, ascending."""
+
+Step: TypeAlias = Callable[[int, "Tensor | None", State], tuple[Tensor, State]]
+"""`CausalNetwork.step`."""
 
 Advance: TypeAlias = Callable[[int, "Tensor | None", Tensor, State], tuple[Tensor, State]]
-"""``advance(index, previous, noise, state) -> (values, state)``: draw the positions of one frontier.
+"""``advance(index, previous, noise, state) -> (values, state)``: sample the positions of one group.
 
-``previous`` are the values (N, channels, group) of the frontier before, ``None`` at the first; ``noise`` has shape
+``previous`` are the values (N, channels, group) of the group before, ``None`` at the first; ``noise`` has shape
 (N, noise, group).
 """
 
 
 class Emission(Protocol):
-    """What a network needs to know to draw: how a value is read by it, and drawn from its outputs.
+    """How a value is fed to a network, and sampled from the network's outputs.
 
     A `pyrogen.distributions.families.Family` is one. Both functions take any trailing dimensions ``...``.
     """
 
     def encode(self, value: Tensor) -> Tensor:
-        """Values (N, channels, ...) as the network reads them, (N, inputs, ...)."""
+        """Values (N, channels, ...) as inputs of the network, (N, inputs, ...)."""
         ...
 
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
@@ -51,26 +58,71 @@ class Emission(Protocol):
         ...
 
 
-class CausalNetwork(nn.Module, ABC):
-    """A network whose output at a position depends only on the inputs at positions drawn before it.
+class SamplerInput(NamedTuple):
+    """The arguments of `CausalNetwork.generate`, as a compiled sampler receives them."""
 
-    To write one, set the attributes below and define `forward`, `start` and `step` from one definition of every layer;
-    define `frontiers` if the order is not row by row. A mask or an order is a buffer, for it to be saved and moved with
-    the parameters. The contract test in ``tests/distributions/test_autoregressive_contract.py`` runs over all networks:
-    add a case to ``tests/distributions/causal_cases.py``.
+    emission: Emission
+    noise: Tensor
+    context: Tensor | None
+    known: Tensor | None
+    mask: Tensor | None
+    progress: Callable[[Iterable[int]], Iterable[int]]
+
+
+class CausalNetwork(nn.Module, ABC):
+    """A network whose outputs at a position depend only on the inputs at positions sampled before it.
+
+    To write one, call this constructor (or set the attributes below), and define `forward`, `start` and `step` from one
+    definition of each layer; define `groups` if the order is not raster order. Register masks and orders as buffers, so
+    that they are saved and moved with the parameters. The contract test in
+    ``tests/distributions/test_autoregressive_contract.py`` runs over all networks: add a case to
+    ``tests/distributions/causal_cases.py``.
 
     Attributes:
         grid: (height, width), or (length,).
-        inputs: numbers that the network reads at a position: the channels of an encoded value.
-        outputs: numbers that it gives for a position: the parameters of a family of distributions.
-        context_shape: shape of a datum's context: ``None`` if the network takes none, (features,) for a vector,
-            (features, *grid) for a map of features, of which each position may see all.
+        inputs: numbers read at a position: the channels of an encoded value.
+        outputs: numbers given for a position: the parameters of its conditional distribution.
+        context_shape: shape of the conditioning of a datum: ``None`` for none, (features,) for a vector,
+            (features, *grid) for a feature map, of which each position may see all.
+
+    Args:
+        grid: sets the attribute; left out by a network that sets all four attributes itself.
+        inputs: sets the attribute.
+        outputs: sets the attribute.
+        context: features of the context, 0 for none.
+        context_map: whether the context is a feature map rather than a vector.
+        dimensions: how many axes the grid may have; any number if empty.
+
+    Raises:
+        ConfigurationError: a size is not a positive integer, or the grid has another number of axes.
     """
 
     grid: tuple[int, ...]
     inputs: int
     outputs: int
     context_shape: tuple[int, ...] | None = None
+    steps_differ: ClassVar[bool] = False
+    """Whether each step has shapes of its own, so that there is nothing to compile: `compiled_step` is then `step`."""
+
+    def __init__(
+        self,
+        grid: Sequence[int] | None = None,
+        inputs: int = 1,
+        outputs: int = 1,
+        context: int = 0,
+        context_map: bool = False,
+        dimensions: Collection[int] = (),
+    ) -> None:
+        super().__init__()
+        if grid is None:
+            return
+        self.grid = positive_sizes("grid", grid)
+        if dimensions and len(self.grid) not in dimensions:
+            wanted = " or ".join(("(length,)", "(height, width)")[axes - 1] for axes in dimensions)
+            raise ConfigurationError(f"the grid of a {type(self).__name__} must be {wanted}, not {self.grid}")
+        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
+        if context:
+            self.context_shape = (positive_size("context", context), *(self.grid if context_map else ()))
 
     @property
     def positions(self) -> int:
@@ -78,9 +130,20 @@ class CausalNetwork(nn.Module, ABC):
         return prod(self.grid)
 
     @property
-    def frontiers(self) -> tuple[Frontier, ...]:
-        """The groups of positions, in the order in which they are drawn; row by row, one by one, unless overridden."""
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of positions in autoregressive order: single positions in raster order, unless overridden."""
         return tuple((position,) for position in range(self.positions))
+
+    @property
+    def frontiers(self) -> tuple[Group, ...]:
+        """The former name of `groups`."""
+        warnings.warn("`frontiers` is now called `groups`", DeprecationWarning, stacklevel=2)
+        return self.groups
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "frontiers" in vars(cls):  # which would be ignored, and the order with it
+            raise TypeError(f"{cls.__name__} defines `frontiers`: call it `groups`")
 
     @property
     def example(self) -> Tensor:
@@ -92,19 +155,19 @@ class CausalNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The parameters of all positions at once.
+        """The parameters of all positions in parallel.
 
         Args:
             x: encoded values, shape (N, inputs, *grid).
             context: shape (N, *context_shape), or ``None`` if the network takes none.
 
         Returns:
-            shape (N, outputs, *grid); those at a position do not depend on `x` at it or at positions drawn later.
+            shape (N, outputs, *grid); those at a position do not depend on `x` at it or at positions sampled later.
         """
 
     @abstractmethod
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """The state before anything is drawn; this and `step` are called under `torch.no_grad` and in evaluation mode.
+        """The empty cache; this and `step` are called under `torch.no_grad` and in evaluation mode.
 
         Args:
             count: number of data N.
@@ -113,23 +176,23 @@ class CausalNetwork(nn.Module, ABC):
 
     @abstractmethod
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
-        """The parameters of the positions of one frontier, given all that was drawn.
+        """The parameters of one group of positions, given all groups before it.
 
         Args:
-            index: number of the frontier; frontiers come in turn, from 0.
-            previous: encoded values of the frontier before, shape (N, inputs, group); ``None`` at index 0.
-            state: what `start` or the step before returned. It may be changed in place.
+            index: number of the group; groups come in turn, from 0.
+            previous: encoded values of the group before, shape (N, inputs, group); ``None`` at index 0.
+            state: the cache that `start` or the step before returned. It may be changed in place.
 
         Returns:
-            parameters, shape (N, outputs, group of this frontier), and the next state. The parameters are those that
-            `forward` gives at these positions.
+            parameters, shape (N, outputs, group), and the next state. The parameters are those of `forward` at these
+            positions.
         """
 
     def advance(self, emission: Emission, compiled: bool = False) -> Advance:
-        """The function that `generate` calls for each frontier: `step` and a draw from what it gives.
+        """The function that `generate` calls for each group: `step`, and a draw from its parameters.
 
         Args:
-            emission: how values are read and drawn.
+            emission: how values are encoded and drawn.
             compiled: whether to compile it. Override this where more than the step itself can be compiled.
         """
         step = self.compiled_step() if compiled else self.step
@@ -140,13 +203,19 @@ class CausalNetwork(nn.Module, ABC):
 
         return advance
 
-    def compiled_step(self) -> Callable[[int, Tensor | None, State], tuple[Tensor, State]]:
-        """`step`, compiled; a network that can be compiled overrides it, or `advance`, or `generate`.
+    def compiled_step(self) -> Step:
+        """`step`, compiled; a network that can be compiled overrides it, or `advance`, or `generate_compiled`.
 
         Raises:
             ConfigurationError: it can't.
         """
+        if self.steps_differ:
+            return self.step
         raise ConfigurationError(f"{type(self).__name__} has no compiled sampler: leave `compile` out")
+
+    def generate_compiled(self, given: SamplerInput) -> Tensor | None:
+        """`generate` by compiled code that samples several positions a call; ``None`` if there is no such code."""
+        return None
 
     def generate(
         self,
@@ -158,38 +227,58 @@ class CausalNetwork(nn.Module, ABC):
         compiled: bool = False,
         progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     ) -> Tensor:
-        """Draw all positions, frontier by frontier, from noise given.
+        """Sample all positions, group by group, from given noise.
 
         Call it under `torch.no_grad` and in evaluation mode; `pyrogen.distributions.Autoregressive.sample` does.
 
         Args:
-            emission: how values are read and drawn.
+            emission: how values are encoded and drawn.
             noise: uniform numbers in [0, 1), shape (N, noise, positions).
             context: shape (N, *context_shape), or ``None``.
             known: values to keep, shape (N, channels, positions).
             mask: true where a position's value is known, shape (N, 1, positions).
-            compiled: whether to compile the step; the first call then takes long.
-            progress: wraps the loop over frontiers, or over rows of them, to show how far it is.
+            compiled: whether to compile; the first call then takes long.
+            progress: wraps the loop over groups, or over rows of them, to show how far it is.
 
         Returns:
             shape (N, channels, positions).
         """
-        frontiers = self.frontiers
-        order = torch.tensor([position for group in frontiers for position in group], device=noise.device)
-        sizes = [len(group) for group in frontiers]
+        if compiled:
+            drawn = self.generate_compiled(SamplerInput(emission, noise, context, known, mask, progress))
+            if drawn is not None:
+                return drawn
+        groups = self.groups
+        order = torch.tensor([position for group in groups for position in group], device=noise.device)
+        sizes = [len(group) for group in groups]
 
-        def pieces(x: Tensor) -> tuple[Tensor, ...]:
-            return x.index_select(-1, order).split(sizes, -1)  # type: ignore[no-untyped-call, no-any-return]
+        def by_group(x: Tensor | None) -> Sequence[Tensor | None]:
+            """Parts of the last axis, (..., group) each."""
+            return [None] * len(sizes) if x is None else x.index_select(-1, order).split(sizes, -1)  # type: ignore[no-untyped-call]
 
-        uniform = pieces(noise)
-        kept = None if known is None or mask is None else list(zip(pieces(known), pieces(mask), strict=True))
+        uniform, kept, where = by_group(noise), by_group(known), by_group(mask)
         advance = self.advance(emission, compiled)
         state = self.start(len(noise), context)
         values: list[Tensor] = []
         previous: Tensor | None = None
-        for index in progress(range(len(frontiers))):
-            previous, state = advance(index, previous, uniform[index], state)  # (N, channels, group)
-            if kept is not None:
-                previous = torch.where(kept[index][1], kept[index][0], previous)
+        for index in progress(range(len(groups))):
+            previous, state = advance(index, previous, uniform[index], state)  # type: ignore[arg-type]  # (N, channels, group)
+            previous = keep_known(previous, kept[index], where[index])
             values.append(previous)
         return torch.cat(values, -1).index_select(-1, order.argsort())  # (N, channels, positions)
+
+
+def keep_known(drawn: Tensor, known: Tensor | None, mask: Tensor | None) -> Tensor:
+    """Values drawn, with the known ones in their place where the mask is true."""
+    return drawn if known is None or mask is None else torch.where(mask, known, drawn)
+
+
+@contextmanager
+def evaluation(network: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode, and each of its modules back in its own mode afterwards."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

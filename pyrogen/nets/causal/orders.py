@@ -1,14 +1,15 @@
-"""In which order the positions of a grid are drawn, and which of them are drawn at once.
+"""Autoregressive orders: in which order the positions of a grid are sampled, and which of them in parallel.
 
-The chain rule holds for any order, and for groups of positions as well if the members of a group are independent
-given all earlier groups. That is another model: fewer steps to draw from it, and some nats lost. An `Order` says
-which factorization it is, and networks and distributions honour it exactly.
+The chain rule holds for any order, and for groups of positions as well if the positions of a group are conditionally
+independent given all earlier groups. That is another model, with fewer steps to sample and some nats lost. An `Order` says
+which factorization it is, and networks and distributions follow it exactly.
 
 Named axes: ``*grid`` the axes of the grid, ``positions`` all its positions, flattened in raster order.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import product
 from math import prod
@@ -25,7 +26,7 @@ __all__ = ["Order"]
 
 
 class Order:
-    r"""A rank for each position of a grid: a position is drawn given all positions of lower rank.
+    r"""A rank for each position of a grid: a position is sampled given all positions of lower rank.
 
     .. math::
         p(x) = \prod_{r} \prod_{i:\, \mathrm{rank}(i) = r} p(x_i \mid \{x_j : \mathrm{rank}(j) < r\}).
@@ -63,7 +64,7 @@ class Order:
 
     @classmethod
     def raster(cls, grid: Sequence[int]) -> Order:
-        """Row by row, and from left to right in a row; for a sequence, from the first element to the last.
+        """Raster order: row by row from left to right; for a sequence, from the first element to the last.
 
         Args:
             grid: (height, width) of images or (length,) of sequences; any number of axes.
@@ -74,14 +75,14 @@ class Order:
                     [3, 4, 5]])
         """
         sizes = _grid(grid)
-        return cls(torch.arange(prod(sizes)).reshape(sizes))
+        return cls(torch.arange(prod(sizes)).reshape(sizes))  # (*grid)
 
     @classmethod
     def permutation(cls, positions: Any, grid: Sequence[int] | None = None) -> Order:
         """One position after another, as listed.
 
         Args:
-            positions: the positions, numbered in raster order, in the order in which they are drawn; shape (positions,).
+            positions: the positions, numbered in raster order, in autoregressive order; shape (positions,).
             grid: the axes of the grid; a sequence of that length if not given.
 
         Raises:
@@ -101,15 +102,15 @@ class Order:
             )
         ranks = torch.empty(count, dtype=torch.long)
         ranks[listed] = torch.arange(count)
-        return cls(ranks.reshape(sizes))
+        return cls(ranks.reshape(sizes))  # (*grid)
 
     @classmethod
     def random(cls, grid: Sequence[int], seed: int) -> Order:
-        """One position after another, in an order drawn at random.
+        """One position after another, in random order.
 
         Args:
             grid: the axes of the grid.
-            seed: of the draw; the global random numbers are not touched.
+            seed: of the draw; torch's global generator is not used.
 
         Example:
             >>> sorted(Order.random((2, 2), seed=0).ranks.flatten().tolist())
@@ -121,11 +122,10 @@ class Order:
 
     @classmethod
     def diagonal(cls, grid: Sequence[int], slope: int = 1) -> Order:
-        """All positions of a diagonal at once: H + W - 1 steps for H x W positions.
+        """All positions of a diagonal in parallel: H + W - 1 steps for H x W positions.
 
-        The rank is ``column + slope * row``, so that the frontier moves through the image as a wave. With slope 1
-        the neighbour above to the right is not seen, for it lies on the same diagonal; with slope 2 it is, and there
-        are W + 2 (H - 1) steps; with slope W, or more, this is the raster order.
+        The rank is ``column + slope * row``. With slope 1 the neighbour above to the right is not seen, for it lies on the
+        same diagonal; with slope 2 it is, and there are W + 2 (H - 1) steps; with slope W, or more, this is raster order.
 
         Args:
             grid: (height, width), or any number of axes, of which each weighs `slope` times the next.
@@ -145,11 +145,10 @@ class Order:
 
     @classmethod
     def coarse_to_fine(cls, grid: Sequence[int], levels: int = 1) -> Order:
-        """A coarse grid in raster order, then all that lies between it, in a few large groups.
+        """A coarse grid in raster order, then the positions between, in a few large groups.
 
-        Each level halves the distance between positions that are drawn: for images by three groups, to the right of
-        those drawn, below them, and across, each drawn at once. Every axis of the coarse grid has stride
-        ``2**levels``.
+        The coarse grid has stride ``2**levels`` along every axis. Each level halves the stride, for images by three groups:
+        to the right of the known positions, below them, and across.
 
         Reference:
             Reed et al. (2017), *Parallel Multiscale Autoregressive Density Estimation*,
@@ -157,7 +156,7 @@ class Order:
 
         Args:
             grid: the axes of the grid.
-            levels: how often the distance is halved.
+            levels: how often the stride is halved.
 
         Example:
             >>> Order.coarse_to_fine((4, 4)).ranks
@@ -187,20 +186,26 @@ class Order:
 
     @property
     def steps(self) -> int:
-        """How many groups are drawn one after the other."""
+        """Number of groups."""
         return int(self.ranks.max()) + 1
 
     @property
-    def frontiers(self) -> tuple[tuple[int, ...], ...]:
-        """The positions drawn at each step, numbered in raster order, ascending.
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The positions sampled in parallel at each step, numbered in raster order, ascending.
 
         Example:
-            >>> Order.diagonal((2, 3)).frontiers
+            >>> Order.diagonal((2, 3)).groups
             ((0,), (1, 3), (2, 4), (5,))
         """
         flat = self.ranks.flatten()
         groups = torch.split(flat.argsort(stable=True), torch.bincount(flat).tolist())
         return tuple(tuple(group.tolist()) for group in groups)
+
+    @property
+    def frontiers(self) -> tuple[tuple[int, ...], ...]:
+        """The former name of `groups`."""
+        warnings.warn("`frontiers` is now called `groups`", DeprecationWarning, stacklevel=2)
+        return self.groups
 
     def reversed(self) -> Order:
         """The same groups, the last one first."""
@@ -229,7 +234,7 @@ def _grid(grid: Any) -> tuple[int, ...]:
 
 
 def _without_gaps(ranks: Tensor) -> Tensor:
-    """The same order with ranks numbered in turn: a group that is empty on a small grid takes no step."""
+    """Renumber ranks without gaps: a group that is empty on a small grid takes no step."""
     inverse: Tensor = torch.unique(ranks, return_inverse=True)[1]
     return inverse
 

@@ -1,9 +1,9 @@
-"""PixelRNN: images drawn pixel by pixel, by recurrent layers that remember what is above and beside."""
+"""PixelRNN: recurrent layers over the pixels of an image, with long short-term memories."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, cast
+from collections.abc import Sequence
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigurationError
 
-from ..sizes import positive_size, positive_sizes
+from ..sizes import dropout_probability, odd_size, positive_size
 from .diagonal_lstm import DiagonalLSTM
 from .network import CausalNetwork, State
 from .recurrence import Recurrence
@@ -19,15 +19,14 @@ from .row_lstm import RowLSTM
 
 __all__ = ["PixelRNN"]
 
-# Named axes: ``features`` are the numbers at a pixel between the layers; see also `pyrogen.nets.causal.network` and
+# Named axes: ``features`` are the channels between the layers; see also `pyrogen.nets.causal.network` and
 # `pyrogen.nets.causal.recurrence`.
 
 
 class PixelRNN(CausalNetwork):
     r"""A causal convolution, residual recurrent layers, and a perceptron for each pixel.
 
-    The convolution sees the pixels around, above and to the left, but not the pixel itself; so the recurrent layers may
-    use what they read at the pixel itself.
+    The convolution is masked at the pixel itself, to the right and below, so that the recurrent layers need no mask.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
@@ -36,17 +35,17 @@ class PixelRNN(CausalNetwork):
     Args:
         grid: (height, width).
         inputs: channels of an encoded pixel.
-        outputs: parameters of a pixel; all channels of a pixel share what it sees.
-        recurrence: "diagonal" for `DiagonalLSTM`, which sees all pixels before; "row" for `RowLSTM`, which is faster in
-            training and sees a triangle.
+        outputs: parameters of a pixel; its channels share one receptive field.
+        recurrence: "diagonal" for `DiagonalLSTM`, which has no blind spot; "row" for `RowLSTM`, which is faster in
+            training and has a triangular receptive field.
         hidden: hidden units of a recurrent layer at a pixel, in each direction.
         layers: number of recurrent layers.
-        features: numbers at a pixel between the layers; twice `hidden` if left out.
+        features: channels between the layers; twice `hidden` if left out.
         first: side of the convolution's kernel, odd, at least 3.
         head: units of the perceptron's hidden layer; as `features` if left out.
         context: features of the context, 0 for none.
-        context_map: whether the context is a map of features, (context, height, width), in place of a vector.
-        dropout: probability that what a layer adds is dropped in training.
+        context_map: whether the context is a feature map, (context, height, width), rather than a vector.
+        dropout: probability of dropout on the residual branch of a layer, in training.
 
     Raises:
         ConfigurationError: a size cannot be used, or no recurrence has that name.
@@ -57,6 +56,7 @@ class PixelRNN(CausalNetwork):
         torch.Size([3, 1, 8, 8])
     """
 
+    steps_differ: ClassVar[bool] = True
     mask: Tensor
 
     def __init__(
@@ -74,19 +74,10 @@ class PixelRNN(CausalNetwork):
         context_map: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        sizes = positive_sizes("grid", grid)
-        if len(sizes) != 2:
-            raise ConfigurationError(f"a PixelRNN needs the grid (height, width) of an image, not {sizes}")
+        super().__init__(grid, inputs, outputs, context, context_map, dimensions=(2,))
         if recurrence not in _RECURRENCES:
             raise ConfigurationError(f"no recurrence '{recurrence}': choose one of {', '.join(_RECURRENCES)}")
-        if positive_size("first", first) % 2 == 0 or first == 1:
-            raise ConfigurationError(f"first must be odd and at least 3, not {first}, for the convolution to see neighbours")
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigurationError(f"dropout must be a probability below 1, not {dropout}")
-        self.grid = sizes
-        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
-        hidden = positive_size("hidden", hidden)
+        first, hidden = odd_size("first", first, least=3), positive_size("hidden", hidden)
         width = 2 * hidden if features is None else positive_size("features", features)
         self.side = first // 2
         self.first = nn.Conv2d(self.inputs, width, (self.side + 1, first))
@@ -95,15 +86,13 @@ class PixelRNN(CausalNetwork):
         self.register_buffer("mask", mask)
         kind = _RECURRENCES[recurrence]
         self.beyond = kind.beyond
-        inner = (sizes[0], sizes[1] + self.beyond)
+        inner = (self.grid[0], self.grid[1] + self.beyond)
         self.layers = nn.ModuleList(kind(inner, width, hidden) for _ in range(positive_size("layers", layers)))
         self.widen = nn.ModuleList(nn.Linear(hidden, width) for _ in self.layers)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout_probability(dropout))
         middle = width if head is None else positive_size("head", head)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(width, middle), nn.ReLU(), nn.Linear(middle, self.outputs))
-        self.from_context = nn.Linear(positive_size("context", context), width, bias=False) if context else None
-        if context:
-            self.context_shape = (context, *self.grid) if context_map else (context,)
+        self.from_context = nn.Linear(context, width, bias=False) if context else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
@@ -114,10 +103,11 @@ class PixelRNN(CausalNetwork):
             features = features + offset
         for layer, widen in zip(self.layers, self.widen, strict=True):
             features = features + self.dropout(widen(layer(features)))
-        return self.head(features[:, :, : self.grid[1]]).permute(0, 3, 1, 2)  # type: ignore[no-any-return]  # (N, outputs, height, width)
+        outputs: Tensor = self.head(features[:, :, : self.grid[1]])  # (N, height, width, outputs)
+        return outputs.permute(0, 3, 1, 2)  # (N, outputs, height, width)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the state are the padded image, the layers' states, and what the context adds."""
+        """See `CausalNetwork.start`; the state is the padded image, the states of the layers, and the projected context."""
         height, width = self.grid
         image = self.example.new_zeros(count, self.inputs, height + self.side, width + 2 * self.side + self.beyond)
         offset = self._offset(context)
@@ -139,10 +129,6 @@ class PixelRNN(CausalNetwork):
                 layer.next_row(known)
         return self.head(self._through(row, column, state)).unsqueeze(-1), state  # (N, outputs, 1)
 
-    def compiled_step(self) -> Callable[[int, Tensor | None, State], tuple[Tensor, State]]:
-        """The step as it is: at the start of a row it does other things than inside."""
-        return self.step
-
     def _through(self, row: int, column: int, state: State) -> Tensor:
         """The features of a pixel after all layers, (N, features)."""
         image, states, offset = state
@@ -155,14 +141,14 @@ class PixelRNN(CausalNetwork):
         return features
 
     def _seen(self, window: Tensor) -> Tensor:
-        """The masked convolution of a window with no more padding, (N, features, height, width)."""
+        """The masked convolution of a window that is padded already, (N, features, height, width)."""
         weight = self.first.weight * self.mask
         if window.shape[2:] == weight.shape[2:]:
-            return F.linear(window.flatten(1), weight.flatten(1), self.first.bias)[:, :, None, None]
+            return F.linear(window.flatten(1), weight.flatten(1), self.first.bias)[:, :, None, None]  # (N, features, 1, 1)
         return F.conv2d(window, weight, self.first.bias)
 
     def _offset(self, context: Tensor | None) -> Tensor | None:
-        """What the context adds to the features, (N, height or 1, width + beyond or 1, features)."""
+        """The context projected to the features, (N, height or 1, width + beyond or 1, features)."""
         if self.from_context is None or context is None:
             return None
         if context.dim() == 2:

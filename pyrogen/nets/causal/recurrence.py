@@ -1,7 +1,7 @@
-"""The recurrent layers of PixelRNN: their contract, and the cell that they share.
+"""The contract of the recurrent layers of PixelRNN, and their long short-term memory cell.
 
-Named axes: ``N`` data, ``features`` what a layer reads at a pixel, ``hidden`` what it gives, ``gates`` four times as many.
-Maps of features are (N, height, width, features): every product is one of the last axis, for a map as for one pixel.
+Named axes: ``N`` data, ``features`` channels in, ``hidden`` channels out, ``gates`` four times as many. Feature maps are
+(N, height, width, features), so that a linear layer is the same for a map and for one pixel.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["Recurrence", "cell"]
 
 
 class Recurrence(nn.Module, ABC):
-    """A recurrent layer, whose output at a pixel depends on what it reads at that pixel and at those before it.
+    """A recurrent layer, whose output at a pixel depends on its input at that pixel and at earlier ones.
 
     To write one, define the four functions below from the same products and the same `cell`.
 
     Attributes:
-        beyond: columns beyond the right border that the layer needs. What is read there tells of the last pixels of a row:
-            what is read at a pixel does not tell of that pixel itself.
+        beyond: columns that the layer needs beyond the right border. The input at a pixel comes from a masked convolution,
+            which does not see the pixel itself: the last pixel of a row is seen by the column beyond it.
 
     Args:
-        grid: (height, width), with the columns beyond.
-        features: numbers read at a pixel.
-        hidden: numbers given for a pixel.
+        grid: (height, width), the columns beyond included.
+        features: channels in.
+        hidden: channels out.
     """
 
     beyond: ClassVar[int] = 0
@@ -37,7 +37,7 @@ class Recurrence(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """All pixels at once, (N, height, width, features) to (N, height, width, hidden)."""
+        """All pixels in parallel, (N, height, width, features) to (N, height, width, hidden)."""
 
     @abstractmethod
     def start(self, like: Tensor, count: int) -> list[Tensor]:
@@ -49,7 +49,7 @@ class Recurrence(nn.Module, ABC):
 
     @abstractmethod
     def next_row(self, state: list[Tensor]) -> None:
-        """Between the last pixel of a row and the first of the next; the state is changed in place."""
+        """Update the state, in place, between the last pixel of a row and the first of the next."""
 
 
 def cell(gates: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The row LSTM: a recurrence from row to row, all pixels of a row at once."""
+"""The row LSTM: a recurrence from row to row, in parallel over a row."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyrogen.errors import ConfigurationError
-
-from ..sizes import positive_size
+from ..sizes import odd_size
 from .recurrence import Recurrence, cell
 
 __all__ = ["RowLSTM"]
@@ -17,14 +15,14 @@ __all__ = ["RowLSTM"]
 
 
 class RowLSTM(Recurrence):
-    r"""A cell at each pixel whose memory comes from the pixel above, and which sees hidden units around that one.
+    r"""A cell at each pixel, with the memory of the pixel above, fed by the hidden units around that one.
 
-    With :math:`A` a kernel over the row above and :math:`B` one over the row's own pixels up to this one,
+    With :math:`A` a kernel over the row above and :math:`B` a causal one over the row itself,
 
     .. math::
         (h_{ij}, c_{ij}) = \operatorname{cell}\big((A * h_{i-1})_j + (B * x_i)_j,\; c_{i-1,j}\big).
 
-    One layer sees a triangle above each pixel: a wedge of the rows above, on either side, is out of its sight.
+    The receptive field of one layer is a triangle above the pixel, with a blind wedge on either side.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
@@ -32,8 +30,8 @@ class RowLSTM(Recurrence):
 
     Args:
         grid: (height, width).
-        features: numbers read at a pixel.
-        hidden: numbers given for a pixel.
+        features: channels in.
+        hidden: channels out.
         kernel: width of both kernels, odd.
 
     Raises:
@@ -46,9 +44,7 @@ class RowLSTM(Recurrence):
 
     def __init__(self, grid: tuple[int, int], features: int, hidden: int, kernel: int = 3) -> None:
         super().__init__(grid, features, hidden)
-        if positive_size("kernel", kernel) % 2 == 0:
-            raise ConfigurationError(f"kernel must be odd, not {kernel}, for a pixel to have as many on either side")
-        self.side = kernel // 2
+        self.side = odd_size("kernel", kernel) // 2
         self.read = nn.Linear((self.side + 1) * features, 4 * hidden)
         self.carry = nn.Linear(kernel * hidden, 4 * hidden, bias=False)
         with torch.no_grad():
@@ -58,17 +54,17 @@ class RowLSTM(Recurrence):
         """See `Recurrence.forward`."""
         width = self.grid[1]
         padded = F.pad(x, (0, 0, self.side, 0))  # (N, height, side + width, features)
-        windows = torch.cat([padded[:, :, k : k + width] for k in range(self.side + 1)], -1)
+        windows = torch.cat([padded[:, :, k : k + width] for k in range(self.side + 1)], -1)  # (..., taps * features)
         gates = self.read(windows)  # (N, height, width, gates)
         hidden = memory = x.new_zeros(len(x), width, self.hidden)
         rows = []
         for row in gates.unbind(1):
             hidden, memory = cell(row + self._carried(hidden), memory)  # (N, width, hidden)
             rows.append(hidden)
-        return torch.stack(rows, 1)
+        return torch.stack(rows, 1)  # (N, height, width, hidden)
 
     def start(self, like: Tensor, count: int) -> list[Tensor]:
-        """See `Recurrence.start`: what the row above gives, memories and hidden units of a row, and what was read of it."""
+        """See `Recurrence.start`: gates from the row above; memories, hidden units and inputs of the row."""
         width = self.grid[1]
         sizes = [(width, 4 * self.hidden), (width, self.hidden), (width, self.hidden), (self.side + width, self.features)]
         return [like.new_zeros(count, *size) for size in sizes]
@@ -87,9 +83,9 @@ class RowLSTM(Recurrence):
         state[0] = self._carried(state[2])
 
     def _carried(self, hidden: Tensor) -> Tensor:
-        """What a row's hidden units, (N, width, hidden), give to the row below, (N, width, gates)."""
+        """The hidden units of a row, (N, width, hidden), to the gates of the row below, (N, width, gates)."""
         width = hidden.shape[1]
         padded = F.pad(hidden, (0, 0, self.side, self.side))
-        around = torch.cat([padded[:, k : k + width] for k in range(2 * self.side + 1)], -1)
+        around = torch.cat([padded[:, k : k + width] for k in range(2 * self.side + 1)], -1)  # (N, width, kernel * hidden)
         result: Tensor = self.carry(around)
         return result

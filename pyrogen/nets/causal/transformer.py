@@ -1,15 +1,15 @@
-"""The causal transformer, with what earlier positions were asked for and told kept in a cache.
+"""The causal transformer, with a key/value cache for sampling.
 
-A block works on rows of tokens, (rows, width), and reaches other positions through one function alone, its attention: all
-positions at once in training, or one position against the cache when drawing. All else is the same code.
+A block works on tokens (tokens, width), and only its attention looks at other positions: all positions in parallel in
+training, or one query against the key/value cache in sampling. All else is the same code.
 
-Named axes, beside those of `pyrogen.nets.causal.network`: ``width`` of a token, ``heads``, ``head`` numbers of a head,
-``rows`` tokens of all data: N * positions, or N in a step.
+Named axes, beside those of `pyrogen.nets.causal.network`: ``width`` of a token, ``heads``, ``head`` the width of a head,
+``tokens`` of all data: N * positions, or N in a step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -19,42 +19,42 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigurationError
 
-from ..sizes import positive_size
-from .network import CausalNetwork, Emission, State
-from .unrolled import generate_unrolled
-from .wavenet import sequence_grid
+from ..sizes import dropout_probability, positive_size
+from .compiled_transformer import generate_few_at_once
+from .network import CausalNetwork, SamplerInput, State
 
 __all__ = ["CausalTransformer"]
 
 
 class CausalTransformer(CausalNetwork):
-    r"""Attention to all earlier positions, in layers with a residual stream.
+    r"""Blocks of causal self-attention and a perceptron, with normalization before each part.
 
-    With :math:`h_i` the embedding of the value at position :math:`i - 1`, of the place :math:`i` and of the context,
+    With :math:`h_i` the sum of the embeddings of the value at position :math:`i - 1`, of the position :math:`i` and of the
+    context,
 
     .. math::
         h_i \leftarrow h_i + W \sum_{j \le i} \operatorname{softmax}_j\!\big(q_i^\top k_j / \sqrt{d}\big)\, v_j,
         \qquad h_i \leftarrow h_i + \operatorname{MLP}(h_i),
 
-    layer after layer, each on normalized tokens. Places of an image are embedded as the sum of a row's and a column's
-    vector. A step computes the token of one position and keeps its keys and values, so that drawing all positions costs
-    little more than the attention of one pass in parallel.
+    block after block, each part on normalized tokens. The position embedding of an image is the sum of a row's and a
+    column's. A step computes one token and caches its keys and values, so that sampling costs little more than the
+    attention of one parallel pass.
 
     Reference:
         Vaswani et al. (2017), *Attention Is All You Need*, https://arxiv.org/abs/1706.03762;
         Child, Gray, Radford, Sutskever (2019), *Generating Long Sequences with Sparse Transformers*,
-        https://arxiv.org/abs/1904.10509 (images as sequences of pixels, normalization before each part).
+        https://arxiv.org/abs/1904.10509 (images as sequences of pixels).
 
     Args:
-        grid: (height, width), or (length,); drawn row by row.
+        grid: (height, width), or (length,); in raster order.
         inputs: numbers read at a position.
         outputs: numbers given for a position.
-        width: numbers of a token.
+        width: of a token.
         layers: number of blocks.
         heads: number of heads of the attention; divides `width`.
         context: features of a context, 0 for none.
-        context_map: whether the context is a map, (context, *grid), and not a vector.
-        dropout: probability with which attended values and hidden units are dropped in training.
+        context_map: whether the context is a feature map, (context, *grid), rather than a vector.
+        dropout: probability of dropout after the attention and in the perceptron, in training.
 
     Raises:
         ConfigurationError: a size is not a positive integer, or the sizes don't fit one another.
@@ -76,32 +76,27 @@ class CausalTransformer(CausalNetwork):
         context_map: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.grid = sequence_grid(grid)
-        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
+        super().__init__(grid, inputs, outputs, context, context_map, dimensions=(1, 2))
         self.width, self.heads = positive_size("width", width), positive_size("heads", heads)
         if width % heads:
             raise ConfigurationError(f"heads must divide width: {heads} does not divide {width}")
-        if not 0 <= dropout < 1:
-            raise ConfigurationError(f"dropout must lie in [0, 1), not {dropout}")
-        self.dropout = dropout
+        self.dropout = dropout_probability(dropout)
         self.embed = nn.Linear(inputs, width)
         self.places = nn.ParameterList(nn.Parameter(0.1 * torch.randn(size, width)) for size in self.grid)
         self.blocks = nn.ModuleList(_Block(width, layers) for _ in range(positive_size("layers", layers)))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, outputs)
-        self.project = nn.Linear(positive_size("context", context), width, bias=False) if context else None
-        if context:
-            self.context_shape = (context, *(self.grid if context_map else ()))
+        self.project = nn.Linear(context, width, bias=False) if context else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
-        return self.of_prefix(x.flatten(2)[..., :-1], context).reshape(len(x), self.outputs, *self.grid)
+        parameters = self.of_prefix(x.flatten(2)[..., :-1], context)  # (N, outputs, positions)
+        return parameters.reshape(len(x), self.outputs, *self.grid)  # (N, outputs, *grid)
 
     def of_prefix(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The parameters of as many positions as the values before them allow, without a cache.
+        """The parameters of the first n + 1 positions given the first n values, without a cache.
 
         Args:
-            x: encoded values of the first n positions, shape (N, inputs, n), n less than all.
+            x: encoded values, shape (N, inputs, n), n less than all.
             context: shape (N, *context_shape), or ``None``.
 
         Returns:
@@ -110,20 +105,20 @@ class CausalTransformer(CausalNetwork):
         count, length = len(x), x.shape[2] + 1
         values = F.linear(x.mT, self.embed.weight)  # (N, n, width)
         tokens = self._offsets(context)[:, :length] + F.pad(values, (0, 0, 1, 0))  # (N, n + 1, width)
-        tokens = tokens.flatten(0, 1)  # (rows, width)
+        tokens = tokens.flatten(0, 1)  # (tokens, width)
         attend = partial(_attend_all, count=count, heads=self.heads)
         for layer in self._layers():
             tokens = _block(tokens, layer, attend, self.dropout if self.training else 0.0)
-        parameters: Tensor = self.head(self.norm(tokens))  # (rows, outputs)
+        parameters: Tensor = self.head(self.norm(tokens))  # (tokens, outputs)
         return parameters.reshape(count, length, -1).mT  # (N, outputs, n + 1)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the state is what is added to each token, the cache, and weights as a step has them."""
+        """See `CausalNetwork.start`; the state is the embeddings to add to each token, the key/value cache, and weights."""
         offsets = self._offsets(context)
         shape = count * self.heads, self.width // self.heads, self.positions
-        keys = [offsets.new_zeros(shape) for _ in self.blocks]  # keys lie as the scores' matrix product reads them
+        keys = [offsets.new_zeros(shape) for _ in self.blocks]  # in the layout that the product with the queries reads
         values = [offsets.new_zeros(shape).mT.contiguous() for _ in self.blocks]
-        layers = [layer.tempered(self.heads) for layer in self._layers()]
+        layers = [layer.prescaled(self.heads) for layer in self._layers()]
         ends = self.embed.weight.t(), self.norm.weight, self.norm.bias, self.head.weight, self.head.bias
         return offsets, keys, values, layers, ends
 
@@ -136,38 +131,12 @@ class CausalTransformer(CausalNetwork):
             tokens = torch.addmm(offset, previous[..., 0], state[4][0])
         return _of_token(tokens, index, state), state
 
-    def generate(
-        self,
-        emission: Emission,
-        noise: Tensor,
-        context: Tensor | None = None,
-        known: Tensor | None = None,
-        mask: Tensor | None = None,
-        compiled: bool = False,
-        progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    ) -> Tensor:
-        """See `CausalNetwork.generate`; compiled, a few positions at a time."""
-        if compiled:
-            return generate_unrolled(self, emission, noise, context, known, mask, progress)
-        return super().generate(emission, noise, context, known, mask, compiled, progress)
-
-    @staticmethod
-    def of_place(previous: Tensor, place: Tensor, state: State) -> Tensor:
-        """`step` at a place that is a tensor, so that compiled code serves all places.
-
-        Args:
-            previous: encoded value of the position before, shape (N, inputs, 1).
-            place: number of the position, shape (1,).
-            state: of `start`; its cache may be cut to the first positions, `place` among them.
-
-        Returns:
-            shape (N, outputs, 1).
-        """
-        offset = state[0].index_select(1, place)[:, 0]  # (1 or N, width)
-        return _of_token(torch.addmm(offset, previous[..., 0], state[4][0]), place, state)
+    def generate_compiled(self, given: SamplerInput) -> Tensor:
+        """See `CausalNetwork.generate_compiled`: a few positions a call."""
+        return generate_few_at_once(self, _step_at, _crop_cache, given)
 
     def _offsets(self, context: Tensor | None) -> Tensor:
-        """What is added to the values' embeddings, (1 or N, positions, width)."""
+        """The embeddings of positions and context, and the bias, (1 or N, positions, width)."""
         rows, *columns = self.places
         table: Tensor = rows if not columns else (rows[:, None] + columns[0]).flatten(0, 1)  # (positions, width)
         table = (table + self.embed.bias).unsqueeze(0)
@@ -181,12 +150,12 @@ class CausalTransformer(CausalNetwork):
 
 
 class _Layer(NamedTuple):
-    """The parameters of a block, as tensors: a step has no time to look them up."""
+    """The parameters of a block as tensors: looking them up takes too long in a step."""
 
     scale: Tensor
     shift: Tensor
-    ask: Tensor  # (3 width, width): queries, keys and values
-    ask_bias: Tensor
+    qkv: Tensor  # (3 width, width): queries, keys and values
+    qkv_bias: Tensor
     mix: Tensor  # (width, width), transposed as the next
     scale_after: Tensor
     shift_after: Tensor
@@ -194,16 +163,16 @@ class _Layer(NamedTuple):
     up_bias: Tensor
     down: Tensor  # (4 width, width)
 
-    def tempered(self, heads: int) -> _Layer:
-        """With queries multiplied by the factor of the scores, so that no step need do it."""
+    def prescaled(self, heads: int) -> _Layer:
+        """With the factor of the attention scores multiplied into the queries, once for all steps."""
         width = len(self.mix)
-        factor = torch.ones_like(self.ask_bias)
+        factor = torch.ones_like(self.qkv_bias)
         factor[:width] = (width // heads) ** -0.5
-        return self._replace(ask=self.ask * factor[:, None], ask_bias=self.ask_bias * factor)
+        return self._replace(qkv=self.qkv * factor[:, None], qkv_bias=self.qkv_bias * factor)
 
 
 class _Block(nn.Module):
-    """Attention, and a perceptron on each token."""
+    """Self-attention, and a perceptron on each token. Its attributes name the parameters in checkpoints."""
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
@@ -215,58 +184,71 @@ class _Block(nn.Module):
                 last.weight.mul_((2 * layers) ** -0.5)
 
     def layer(self) -> _Layer:
-        norm, after, ask, up = self.norm, self.norm_after, self.ask, self.up
-        first = norm.weight, norm.bias, ask.weight, ask.bias, self.mix.weight.t()
+        norm, after, qkv, up = self.norm, self.norm_after, self.ask, self.up
+        first = norm.weight, norm.bias, qkv.weight, qkv.bias, self.mix.weight.t()
         return _Layer(*first, after.weight, after.bias, up.weight, up.bias, self.down.weight.t())
 
 
 def _block(x: Tensor, layer: _Layer, attend: Callable[[Tensor], Tensor], dropout: float = 0.0) -> Tensor:
-    """Tokens (rows, width) to tokens; `attend` maps (rows, 3 width), what they ask, to (rows, width), what they learn."""
-    scale, shift, ask, ask_bias, mix, scale_after, shift_after, up, up_bias, down = layer
+    """Tokens (tokens, width) to tokens; `attend` maps queries, keys and values (tokens, 3 width) to (tokens, width)."""
+    scale, shift, qkv, qkv_bias, mix, scale_after, shift_after, up, up_bias, down = layer
     shape = x.shape[-1:]
-    learnt = attend(F.linear(F.layer_norm(x, shape, scale, shift), ask, ask_bias))
-    x = torch.addmm(x, F.dropout(learnt, dropout) if dropout else learnt, mix)
+    attended = attend(F.linear(F.layer_norm(x, shape, scale, shift), qkv, qkv_bias))
+    x = torch.addmm(x, F.dropout(attended, dropout) if dropout else attended, mix)
     # Exact GELU takes longer than a whole matrix product where there is one token.
     hidden = F.silu(F.linear(F.layer_norm(x, shape, scale_after, shift_after), up, up_bias))
     return torch.addmm(x, F.dropout(hidden, dropout) if dropout else hidden, down)
 
 
-def _attend_all(asked: Tensor, count: int, heads: int) -> Tensor:
-    """Attention of all positions to themselves and those before, (N * positions, 3 width) to (N * positions, width)."""
-    q, k, v = asked.view(count, -1, 3, heads, asked.shape[1] // (3 * heads)).permute(2, 0, 3, 1, 4)
-    learnt = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (N, heads, positions, head)
-    return learnt.transpose(1, 2).reshape(len(asked), -1)
+def _attend_all(qkv: Tensor, count: int, heads: int) -> Tensor:
+    """Causal self-attention of all positions in parallel, (N * positions, 3 width) to (N * positions, width)."""
+    head = qkv.shape[1] // (3 * heads)
+    q, k, v = qkv.view(count, -1, 3, heads, head).permute(2, 0, 3, 1, 4)  # (N, heads, positions, head) each
+    attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (N, heads, positions, head)
+    return attended.transpose(1, 2).reshape(len(qkv), -1)  # (N * positions, width)
 
 
-def _attend_cached(asked: Tensor, keys: Tensor, values: Tensor, place: int | Tensor) -> Tensor:
-    """Attention of one position, whose keys and values are written into the cache, (N, 3 width) to (N, width).
+def _attend_cached(qkv: Tensor, keys: Tensor, values: Tensor, position: int | Tensor) -> Tensor:
+    """Attention of one position to the cache, into which its keys and values are written, (N, 3 width) to (N, width).
 
     For a single query two matrix products around a softmax are faster than torch's fused attention.
 
     Args:
-        asked: queries, keys and values of the position.
+        qkv: query, keys and values of the position.
         keys: shape (N * heads, head, positions).
         values: shape (N * heads, positions, head).
-        place: the position: a number, and what lies after it is cut off; or a tensor (1,), and it is masked.
+        position: a number, and the cache is cropped after it; or a tensor (1,), and what lies after it is masked.
     """
     rows, head, length = keys.shape
-    q, k, v = asked.view(len(asked), 3, rows // len(asked), head).unbind(1)  # (N, heads, head)
-    q = q.reshape(rows, 1, head)
-    if isinstance(place, int):
-        keys[:, :, place], values[:, place] = k.reshape(rows, head), v.reshape(rows, head)
-        scores = torch.bmm(q, keys[:, :, : place + 1])  # (N * heads, 1, positions so far)
-        values = values[:, : place + 1]
+    q, k, v = qkv.view(len(qkv), 3, rows // len(qkv), head).unbind(1)  # (N, heads, head) each
+    q = q.reshape(rows, 1, head)  # (N * heads, 1, head)
+    if isinstance(position, int):
+        keys[:, :, position], values[:, position] = k.reshape(rows, head), v.reshape(rows, head)  # (N * heads, head)
+        scores = torch.bmm(q, keys[:, :, : position + 1])  # (N * heads, 1, positions so far)
+        values = values[:, : position + 1]
     else:
-        keys.index_copy_(2, place, k.reshape(rows, head, 1))
-        values.index_copy_(1, place, v.reshape(rows, 1, head))
-        later = torch.arange(length, device=place.device) > place
+        keys.index_copy_(2, position, k.reshape(rows, head, 1))
+        values.index_copy_(1, position, v.reshape(rows, 1, head))
+        later = torch.arange(length, device=position.device) > position  # (positions,)
         scores = torch.bmm(q, keys).masked_fill(later, -torch.inf)
-    return torch.bmm(scores.softmax(-1), values).view(len(asked), -1)
+    return torch.bmm(scores.softmax(-1), values).view(len(qkv), -1)  # (N, width)
 
 
-def _of_token(tokens: Tensor, place: int | Tensor, state: State) -> Tensor:
-    """Parameters (N, outputs, 1) of one position from its tokens (N, width), through all layers."""
+def _of_token(tokens: Tensor, position: int | Tensor, state: State) -> Tensor:
+    """Parameters (N, outputs, 1) of one position from its tokens (N, width), through all blocks."""
     _, keys, values, layers, (_, scale, shift, head, bias) = state
     for layer, k, v in zip(layers, keys, values, strict=True):
-        tokens = _block(tokens, layer, partial(_attend_cached, keys=k, values=v, place=place))
+        tokens = _block(tokens, layer, partial(_attend_cached, keys=k, values=v, position=position))
     return F.linear(F.layer_norm(tokens, tokens.shape[-1:], scale, shift), head, bias).unsqueeze(-1)
+
+
+def _step_at(previous: Tensor, position: Tensor, state: State) -> Tensor:
+    """`CausalTransformer.step` at a position that is a tensor (1,), so that the same compiled code serves all positions."""
+    offset = state[0].index_select(1, position)[:, 0]  # (1 or N, width)
+    return _of_token(torch.addmm(offset, previous[..., 0], state[4][0]), position, state)
+
+
+def _crop_cache(state: State, length: int) -> State:
+    """The state with views of the key/value cache of the first positions."""
+    offsets, keys, values, *rest = state
+    return offsets, [k[:, :, :length] for k in keys], [v[:, :length] for v in values], *rest

@@ -1,7 +1,7 @@
 """The WaveNet: a stack of causal dilated convolutions along a sequence.
 
-A layer maps *windows* to outputs: the whole sequence with zeros before it, or, when drawing, the few earlier features that
-the kernel's taps meet, taken from a ring of the last ones.
+A layer convolves the zero-padded sequence in training. In sampling it convolves the features under the taps of its kernel,
+taken from a ring buffer of the last ones.
 
 Named axes, beside those of `pyrogen.nets.causal.network`: ``features`` of the hidden layers, ``taps`` of a kernel.
 """
@@ -17,14 +17,14 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigurationError
 
-from ..sizes import positive_size, positive_sizes
+from ..sizes import dropout_probability, positive_size, positive_sizes
 from .network import CausalNetwork, State
 
-__all__ = ["WaveNet", "sequence_grid"]
+__all__ = ["WaveNet"]
 
 
 class WaveNet(CausalNetwork):
-    r"""Gated dilated convolutions with residual and skip connections; distances double from layer to layer.
+    r"""Gated dilated convolutions with residual and skip connections; dilations double from layer to layer.
 
     With :math:`h^0_i` an affine function of the value at position :math:`i - 1` and :math:`c_i` the context,
 
@@ -32,16 +32,16 @@ class WaveNet(CausalNetwork):
         a^l_i = \sum_t W^l_t h^l_{i - t d_l} + V^l c_i, \qquad g = \tanh(a) \odot \sigma(a'), \qquad
         h^{l+1} = h^l + R^l g^l, \qquad \eta = \operatorname{MLP}\Big(\sum_l S^l g^l\Big).
 
-    A position sees the `reach` positions before it; an image is read as the sequence of its rows. A step takes two matrix
+    The receptive field is the last `reach` positions; an image is a sequence in raster order. A step takes two matrix
     products a layer, whatever the length.
 
     Reference:
         van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu (2016), *WaveNet: A
-        Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499; the ring: Paine et al. (2016), *Fast Wavenet
-        Generation Algorithm*, https://arxiv.org/abs/1611.09482.
+        Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499; the ring buffers are those of Paine et al. (2016),
+        *Fast Wavenet Generation Algorithm*, https://arxiv.org/abs/1611.09482.
 
     Args:
-        grid: (length,), or (height, width), drawn row by row.
+        grid: (length,), or (height, width); in raster order.
         inputs: numbers read at a position.
         outputs: numbers given for a position.
         features: channels of the hidden layers.
@@ -49,8 +49,8 @@ class WaveNet(CausalNetwork):
         kernel: taps of each, at least 2.
         dilations: distances of the taps, layer by layer; repeated as often as needed.
         context: features of a context, 0 for none.
-        context_map: whether the context is a map, (context, *grid), and not a vector.
-        dropout: probability with which a gate's output is dropped in training.
+        context_map: whether the context is a feature map, (context, *grid), rather than a vector.
+        dropout: probability that a gate's output is dropped in training.
 
     Raises:
         ConfigurationError: a size cannot be used.
@@ -74,27 +74,21 @@ class WaveNet(CausalNetwork):
         context_map: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.grid = sequence_grid(grid)
-        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
+        super().__init__(grid, inputs, outputs, context, context_map, dimensions=(1, 2))
         self.features, layers = positive_size("features", features), positive_size("layers", layers)
         if positive_size("kernel", kernel) < 2:
             raise ConfigurationError("kernel must be at least 2, not 1: with one tap no position sees another")
         distances = positive_sizes("dilations", dilations) or (1,)
-        if not 0 <= dropout < 1:
-            raise ConfigurationError(f"dropout must lie in [0, 1), not {dropout}")
-        self.dropout = dropout
+        self.dropout = dropout_probability(dropout)
         self.embed = nn.Conv1d(inputs, features, 1)
         made = [_Layer(features, kernel, distances[number % len(distances)]) for number in range(layers)]
         self.layers = nn.ModuleList(made)
         self.head = nn.Sequential(nn.ReLU(), nn.Conv1d(features, features, 1), nn.ReLU(), nn.Conv1d(features, outputs, 1))
-        if context:
-            self.context_shape = (positive_size("context", context), *(self.grid if context_map else ()))
         self.project = nn.Conv1d(context, 2 * features * layers, 1, bias=False) if context else None
 
     @property
     def reach(self) -> int:
-        """How many positions before it a position sees."""
+        """Length of the receptive field, in positions."""
         return 1 + sum(layer.reach for layer in self._stack)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -105,11 +99,13 @@ class WaveNet(CausalNetwork):
         for layer, offset in zip(self._stack, offsets, strict=True):
             window = F.pad(features, (layer.reach, 0))
             gated = layer.gate(F.conv1d(window, layer.weight, layer.bias, dilation=layer.dilation), offset)
-            features, skips = layer.onwards(self._dropped(gated), features, skips)
+            if self.training and self.dropout:
+                gated = F.dropout(gated, self.dropout)
+            features, skips = layer.connect(gated, features, skips)
         return self.head(skips).unflatten(2, self.grid)  # type: ignore[no-any-return]
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the state is the contexts' part and a ring of the last features, layer by layer."""
+        """See `CausalNetwork.start`; the state is the projected context and a ring buffer of features for each layer."""
         like = self.example
         rings = [like.new_zeros(layer.reach, count, self.features, 1) for layer in self._stack]
         return self._offsets(context), rings, like.new_zeros(count, self.inputs, 1)
@@ -126,7 +122,7 @@ class WaveNet(CausalNetwork):
             if offset is not None and offset.shape[2] > 1:
                 offset = offset[:, :, index : index + 1]
             gated = layer.gate(F.conv1d(window, layer.weight, layer.bias), offset)
-            features, skips = layer.onwards(gated, features, skips)
+            features, skips = layer.connect(gated, features, skips)
         return self.head(skips), state
 
     @property
@@ -134,30 +130,15 @@ class WaveNet(CausalNetwork):
         return cast("list[_Layer]", list(self.layers))
 
     def _offsets(self, context: Tensor | None) -> Sequence[Tensor | None]:
-        """What the context adds in each layer, (N, 2 features, 1 or positions)."""
+        """The context projected to the gates of each layer, (N, 2 features, 1 or positions)."""
         if self.project is None or context is None:
             return [None] * len(self.layers)
         flat = context.unsqueeze(2) if context.dim() == 2 else context.flatten(2)  # (N, context, 1 or positions)
         return cast("Tensor", self.project(flat)).chunk(len(self.layers), 1)
 
-    def _dropped(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout) if self.dropout and self.training else x
-
-
-def sequence_grid(grid: Sequence[int]) -> tuple[int, ...]:
-    """The grid of a network that reads images as the sequence of their rows.
-
-    Raises:
-        ConfigurationError: it is neither (length,) nor (height, width).
-    """
-    sizes = positive_sizes("grid", grid)
-    if len(sizes) not in (1, 2):
-        raise ConfigurationError(f"grid must be (length,) or (height, width), not {sizes}")
-    return sizes
-
 
 class _Layer(nn.Module):
-    """A dilated convolution, its gate, and where the gate's output goes."""
+    """A dilated convolution, its gate, and the residual and skip connections."""
 
     def __init__(self, features: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -170,6 +151,6 @@ class _Layer(nn.Module):
         value, opening = (x if offset is None else x + offset).chunk(2, 1)
         return value.tanh() * opening.sigmoid()
 
-    def onwards(self, gated: Tensor, features: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
-        onwards, skip = self.out(gated).chunk(2, 1)
-        return features + onwards, skips + skip
+    def connect(self, gated: Tensor, features: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
+        residual, skip = self.out(gated).chunk(2, 1)
+        return features + residual, skips + skip

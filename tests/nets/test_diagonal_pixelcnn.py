@@ -7,8 +7,8 @@ import torch
 
 from pyrogen.errors import ConfigurationError
 from pyrogen.nets.causal import check_causal
+from pyrogen.nets.causal.diagonal_pixelcnn import DiagonalConvolution, DiagonalPixelCNN
 from pyrogen.nets.causal.orders import Order
-from pyrogen.nets.causal.wavefront import WaveConvolution, WavefrontCNN
 
 GRIDS = [(1, 1), (1, 5), (5, 1), (3, 5), (5, 3), (4, 4)]
 SETTINGS = {
@@ -20,7 +20,7 @@ SETTINGS = {
 
 def network_on(grid, slope, setting="plain", **arguments):
     torch.manual_seed(1)
-    return WavefrontCNN(grid, slope=slope, **{"features": 6, "layers": 2, **SETTINGS[setting], **arguments}).double()
+    return DiagonalPixelCNN(grid, slope=slope, **{"features": 6, "layers": 2, **SETTINGS[setting], **arguments}).double()
 
 
 def inputs_of(network, count=3):
@@ -37,11 +37,11 @@ def inputs_of(network, count=3):
 def test_both_faces_agree_and_are_causal(grid, slope, setting):
     network = network_on(grid, slope, setting)
     x, context = inputs_of(network)
-    assert network.frontiers == Order.diagonal(grid, slope).frontiers
+    assert network.groups == Order.diagonal(grid, slope).groups
     with torch.no_grad():
         parallel = network(x, context).flatten(2)
         state, previous = network.start(len(x), context), None
-        for index, group in enumerate(network.frontiers):
+        for index, group in enumerate(network.groups):
             given, state = network.step(index, previous, state)
             assert torch.allclose(given, parallel[..., list(group)], rtol=0, atol=1e-12)
             previous = x.flatten(2)[..., list(group)]
@@ -63,12 +63,13 @@ def test_it_sees_all_that_the_front_has_passed(slope):
 def test_a_steep_front_has_the_masks_of_raster_order():
     """So that a plain PixelCNN with kernels of side 3 is drawn in W + 2 (H - 1) steps and loses nothing."""
     assert torch.equal(
-        WaveConvolution(1, 1, 3, slope=2, own=False).mask, torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+        DiagonalConvolution(1, 1, 3, slope=2, own=False).mask,
+        torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]),
     )
     raster, steep = network_on((6, 6), 6, first=5), network_on((6, 6), 3, first=5)
     x, _ = inputs_of(raster)
     assert torch.equal(raster(x), steep(x))
-    assert (len(raster.frontiers), len(steep.frontiers)) == (36, 6 + 3 * 5)
+    assert (len(raster.groups), len(steep.groups)) == (36, 6 + 3 * 5)
 
 
 def test_every_parameter_matters():
@@ -90,7 +91,7 @@ def test_it_runs_on_the_meta_device():
     x, context = (value.to("meta") for value in inputs_of(network))
     assert network(x, context).device.type == "meta"
     state, previous = network.start(len(x), context), None
-    for index, group in enumerate(network.frontiers[:3]):
+    for index, group in enumerate(network.groups[:3]):
         given, state = network.step(index, previous, state)
         assert given.device.type == "meta"
         previous = x.flatten(2)[..., list(group)]
@@ -111,4 +112,4 @@ def test_it_runs_on_the_meta_device():
 )
 def test_what_is_no_wavefront_is_refused(arguments, said):
     with pytest.raises(ConfigurationError, match=said):
-        WavefrontCNN(**{"grid": (4, 4), **arguments})
+        DiagonalPixelCNN(**{"grid": (4, 4), **arguments})

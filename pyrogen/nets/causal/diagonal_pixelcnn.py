@@ -1,41 +1,38 @@
-"""A convolutional network that is drawn a whole diagonal at a time.
+"""A masked convolutional network that is sampled a whole diagonal at a time.
 
-Named axes: ``N`` data, ``features`` numbers at a pixel between the layers, ``taps`` the places of a kernel that its mask
-lets through, ``group`` the pixels of a diagonal, ``padded`` the pixels of an image with a border of zeros, flattened; see
-also `pyrogen.nets.causal.network`.
+Named axes: ``N`` data, ``features`` channels between the layers, ``taps`` the unmasked places of a kernel, ``group`` the
+pixels of a diagonal, ``padded`` the pixels of a zero-padded image, flattened; see also `pyrogen.nets.causal.network`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyrogen.errors import ConfigurationError
-
-from ..sizes import positive_size, positive_sizes
-from .network import CausalNetwork, Frontier, State
-from .ordered import refuse_other_groups
+from ..sizes import odd_size, positive_size
+from .custom_order import refuse_other_groups
+from .network import CausalNetwork, Group, State
 from .orders import Order
 
-__all__ = ["WaveConvolution", "WavefrontCNN"]
+__all__ = ["DiagonalConvolution", "DiagonalPixelCNN"]
 
 
-class WaveConvolution(nn.Module):
-    """A convolution that sees the pixels which a slanted wavefront has passed.
+class DiagonalConvolution(nn.Module):
+    """A convolution that sees the pixels of earlier diagonals.
 
-    A place of the kernel, so many rows down and columns to the right, is seen if ``columns + slope * rows`` is negative,
-    or zero too if the pixel's own wavefront is seen.
+    A tap, so many rows down and columns to the right of the pixel, is unmasked if ``columns + slope * rows`` is negative, or
+    zero if the pixel's own diagonal is seen.
 
     Args:
-        inputs: channels read.
-        outputs: channels given.
+        inputs: channels in.
+        outputs: channels out.
         kernel: side of the kernel, odd.
-        slope: by how many columns the wavefront lags behind in each row.
-        own: whether the pixel itself and those on its wavefront are seen.
+        slope: by how many columns a row lags behind the row above it.
+        own: whether the pixel itself and those on its diagonal are seen.
     """
 
     mask: Tensor
@@ -44,9 +41,9 @@ class WaveConvolution(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, slope: int, own: bool) -> None:
         super().__init__()
         self.side = kernel // 2
-        places = torch.arange(-self.side, self.side + 1)
-        passed = places + slope * places[:, None]  # (rows, columns)
-        seen = passed <= 0 if own else passed < 0
+        offsets = torch.arange(-self.side, self.side + 1)
+        diagonal = offsets + slope * offsets[:, None]  # (rows, columns), 0 on the pixel's own diagonal
+        seen = diagonal <= 0 if own else diagonal < 0
         self.register_buffer("mask", seen.to(torch.get_default_dtype()))
         self.register_buffer("taps", seen.flatten().nonzero().squeeze(1), persistent=False)  # (taps,)
         convolution = nn.Conv2d(inputs, outputs, kernel)
@@ -60,29 +57,29 @@ class WaveConvolution(nn.Module):
         """Some pixels alone.
 
         Args:
-            padded: images with a border of zeros as wide as the kernel reaches, flattened, (inputs, padded, N).
-            pixels: which ones, as numbers of the image without its border, (group,).
-            width: of the image without its border.
+            padded: images padded with as many zeros as the kernel reaches, flattened, (inputs, padded, N).
+            pixels: which ones, numbered in raster order of the image without padding, (group,).
+            width: of the image without padding.
 
         Returns:
             shape (outputs, group, N).
         """
         side, wide = 2 * self.side + 1, width + 2 * self.side
-        corner = pixels // width * wide + pixels % width  # the upper left corner of each pixel's window
-        tap = self.taps // side * wide + self.taps % side  # how far each tap is from the corner
+        corner = pixels // width * wide + pixels % width  # (group,) the upper left corner of each pixel's window
+        tap = self.taps // side * wide + self.taps % side  # (taps,) counted from the corner
         places = (tap[:, None] + corner).flatten()  # (taps * group,)
         seen = padded.index_select(1, places).reshape(len(padded) * len(tap), -1)  # (inputs * taps, group * N)
         weight = self.weight.flatten(2).index_select(2, self.taps).flatten(1)  # (outputs, inputs * taps)
-        return torch.addmm(self.bias[:, None], weight, seen).reshape(len(weight), len(pixels), -1)
+        return torch.addmm(self.bias[:, None], weight, seen).reshape(len(weight), len(pixels), -1)  # (outputs, group, N)
 
 
-class WavefrontCNN(CausalNetwork):
-    r"""Gated masked convolutions, drawn in W + slope (H - 1) steps in place of H W.
+class DiagonalPixelCNN(CausalNetwork):
+    r"""Gated masked convolutions, sampled in W + slope (H - 1) steps rather than H W.
 
-    All pixels of a wavefront, on which ``column + slope * row`` is the same, are drawn at once, given all pixels that the
-    wavefront has passed. With slope 1 these are the diagonals, and what is lost is that neighbours on a diagonal are
-    independent given the past. Kernels of side k whose slope is at least (k + 1) / 2 have the masks of a plain PixelCNN in
-    raster order, blind spot and all: that one can be drawn by wavefronts and loses nothing.
+    All pixels of a diagonal, on which ``column + slope * row`` is the same, are sampled in parallel, given all earlier
+    diagonals. The price is that pixels of one diagonal are conditionally independent. Kernels of side k with a slope of at
+    least (k + 1) / 2 have the masks of a plain PixelCNN in raster order, blind spot and all: that one can be sampled by
+    steep diagonals at no price.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
@@ -91,24 +88,25 @@ class WavefrontCNN(CausalNetwork):
     Args:
         grid: (height, width) of the image.
         inputs: channels of an encoded pixel.
-        outputs: parameters of a pixel; all channels of a pixel share what it sees.
-        slope: by how many columns the wavefront lags behind in each row.
+        outputs: parameters of a pixel; its channels share one receptive field.
+        slope: by how many columns a row lags behind the row above it.
         features: channels of the hidden layers.
         layers: number of gated residual layers after the first convolution.
         kernel: side of the kernels, odd.
         first: side of the first layer's kernel, odd, at least 3.
         context: features of the context, 0 for none.
-        context_map: whether the context is a map of features, (context, height, width), in place of a vector.
+        context_map: whether the context is a feature map, (context, height, width), rather than a vector.
 
     Raises:
         ConfigurationError: a size cannot be used.
 
     Example:
-        >>> net = WavefrontCNN((8, 8), slope=2, features=4, layers=2)
-        >>> net(torch.zeros(3, 1, 8, 8)).shape, len(net.frontiers)
+        >>> net = DiagonalPixelCNN((8, 8), slope=2, features=4, layers=2)
+        >>> net(torch.zeros(3, 1, 8, 8)).shape, len(net.groups)
         (torch.Size([3, 1, 8, 8]), 22)
     """
 
+    steps_differ: ClassVar[bool] = True
     ranks: Tensor
 
     def __init__(
@@ -124,31 +122,25 @@ class WavefrontCNN(CausalNetwork):
         context: int = 0,
         context_map: bool = False,
     ) -> None:
-        super().__init__()
-        self.grid = positive_sizes("grid", grid)
-        if len(self.grid) != 2:
-            raise ConfigurationError(f"a WavefrontCNN needs the grid (height, width) of an image, not {self.grid}")
-        self.inputs, self.outputs = positive_size("inputs", inputs), positive_size("outputs", outputs)
-        for name, side in (("kernel", kernel), ("first", first)):
-            if positive_size(name, side) % 2 == 0 or (name == "first" and side == 1):
-                raise ConfigurationError(f"{name} must be odd{' and at least 3' * (name == 'first')}, not {side}")
+        super().__init__(grid, inputs, outputs, context, context_map, dimensions=(2,))
+        kernel, first = odd_size("kernel", kernel), odd_size("first", first, least=3)
         order = Order.diagonal(self.grid, slope)
         self.register_buffer("ranks", order.ranks)
-        self._frontiers = order.frontiers
+        self._groups = order.groups
         features = positive_size("features", features)
-        self.first = WaveConvolution(self.inputs, features, first, slope, own=False)
+        self.first = DiagonalConvolution(self.inputs, features, first, slope, own=False)
         count = positive_size("layers", layers)
-        self.layers = nn.ModuleList(WaveConvolution(features, 2 * features, kernel, slope, own=True) for _ in range(count))
+        self.layers = nn.ModuleList(
+            DiagonalConvolution(features, 2 * features, kernel, slope, own=True) for _ in range(count)
+        )
         self.mix = nn.ModuleList(nn.Conv1d(features, features, 1) for _ in range(count))
         self.head = nn.Sequential(nn.ReLU(), nn.Conv1d(features, features, 1), nn.ReLU(), nn.Conv1d(features, outputs, 1))
-        self.from_context = nn.Conv1d(positive_size("context", context), features, 1, bias=False) if context else None
-        if context:
-            self.context_shape = (context, *self.grid) if context_map else (context,)
+        self.from_context = nn.Conv1d(context, features, 1, bias=False) if context else None
 
     @property
-    def frontiers(self) -> tuple[Frontier, ...]:
-        """See `CausalNetwork.frontiers`."""
-        return self._frontiers
+    def groups(self) -> tuple[Group, ...]:
+        """See `CausalNetwork.groups`."""
+        return self._groups
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
@@ -156,19 +148,19 @@ class WavefrontCNN(CausalNetwork):
         offset = self._offset(context)
         features = seen.flatten(2) if offset is None else seen.flatten(2) + offset  # (N, features, positions)
         for layer, mix in zip(self.layers, self.mix, strict=True):
-            opened = F.glu(layer(features.unflatten(2, self.grid)).flatten(2), 1)  # type: ignore[no-untyped-call]
-            features = features + mix(opened)
+            gated = F.glu(layer(features.unflatten(2, self.grid)).flatten(2), 1)  # type: ignore[no-untyped-call]
+            features = features + mix(gated)
         return self.head(features).unflatten(2, self.grid)  # type: ignore[no-any-return]  # (N, outputs, height, width)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the state: what each layer reads, the pixels of each group, the context's part.
+        """See `CausalNetwork.start`; the cache holds the padded input of each layer, (features, padded, N).
 
-        Data come last, (features, padded, N), so that the pixels of a group and the data are the columns of one product.
+        Data come last, so that the pixels of a group and the data are the columns of one matrix product.
         """
         (height, width), like = self.grid, self.example
         layers = [(self.inputs, self.first.side)] + [(mix.in_channels, layer.side) for layer, mix in self._pairs()]
         maps = [like.new_zeros(n, (height + 2 * side) * (width + 2 * side), count) for n, side in layers]
-        groups = [torch.tensor(group, device=like.device) for group in self.frontiers]
+        groups = [torch.tensor(group, device=like.device) for group in self.groups]
         offset = self._offset(context)
         if offset is not None:
             offset = offset.expand(count, -1, height * width).permute(1, 2, 0)  # (features, positions, N)
@@ -184,16 +176,12 @@ class WavefrontCNN(CausalNetwork):
             features = features + offset.index_select(1, pixels)
         for number, (layer, mix) in enumerate(self._pairs(), 1):
             _write(maps[number], features, pixels, layer.side, width)
-            opened = F.glu(layer.at(maps[number], pixels, width), 0)
-            features = features + mix(opened.flatten(1)).reshape(features.shape)
+            gated = F.glu(layer.at(maps[number], pixels, width), 0)
+            features = features + mix(gated.flatten(1)).reshape(features.shape)  # (features, group, N)
         given = self.head(features.flatten(1))  # (outputs, group * N)
-        return given.reshape(self.outputs, len(pixels), -1).permute(2, 0, 1), state
+        return given.reshape(self.outputs, len(pixels), -1).permute(2, 0, 1), state  # (N, outputs, group)
 
-    def compiled_step(self) -> Callable[[int, Tensor | None, State], tuple[Tensor, State]]:
-        """The step as it is: it has another shape at every index, so that there is nothing to compile once for all."""
-        return self.step
-
-    def _pairs(self) -> list[tuple[WaveConvolution, nn.Conv1d]]:
+    def _pairs(self) -> list[tuple[DiagonalConvolution, nn.Conv1d]]:
         return list(zip(self.layers, self.mix, strict=True))  # type: ignore[arg-type]
 
     def _offset(self, context: Tensor | None) -> Tensor | None:
@@ -208,6 +196,6 @@ class WavefrontCNN(CausalNetwork):
 
 
 def _write(padded: Tensor, values: Tensor, pixels: Tensor, side: int, width: int) -> None:
-    """Put values (features, group, N) at some pixels of flattened images with a border, in place."""
+    """Write values (features, group, N) to some pixels of flattened padded images, in place."""
     wide = width + 2 * side
     padded.index_copy_(1, (pixels // width + side) * wide + pixels % width + side, values)

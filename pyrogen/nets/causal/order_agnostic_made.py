@@ -1,15 +1,15 @@
-"""MADE for several orders at once: one set of weights, and masks that depend on the order.
+"""MADE with one set of weights for several autoregressive orders, and a mask for each.
 
-Named axes: ``orders``; ``read`` the numbers of all positions that the network reads, ``given`` those that it gives, both
-channel by channel as images are flattened; see also `pyrogen.nets.causal.network`.
+Named axes: ``read`` the inputs and ``given`` the outputs of all positions, both channel by channel as images are flattened;
+``hidden`` the units of a layer; see also `pyrogen.nets.causal.network`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,19 +19,19 @@ from pyrogen.errors import ConfigurationError
 
 from ..activations import Activation, make_activation
 from ..sizes import positive_size, positive_sizes
+from .custom_order import refuse_other_groups
 from .made import hidden_degrees
-from .network import CausalNetwork, Frontier, State
-from .ordered import refuse_other_groups
+from .network import CausalNetwork, Group, State
 from .orders import Order
 
 __all__ = ["MADEMember", "OrderAgnosticMADE"]
 
 
 class OrderAgnosticMADE(nn.Module):
-    r"""A MADE whose weights serve several orders; each order makes another distribution of it.
+    r"""A MADE whose weights serve several orders, each of which is another distribution.
 
-    `member` gives the causal network of one order. Train on a random member in each step, and evaluate the average
-    of the members' probabilities, which is at least as good as the average of their log probabilities:
+    `member` returns the causal network of one order. Train a random member in each step, and evaluate the average of the
+    members' probabilities, which is at least as good as the average of their log probabilities:
 
     .. math::
         \log \frac1M \sum_m p_m(x) \ge \frac1M \sum_m \log p_m(x).
@@ -48,15 +48,15 @@ class OrderAgnosticMADE(nn.Module):
         inputs: numbers read at a position.
         outputs: numbers given for a position.
         hidden: sizes of the hidden layers, at least one.
-        skip: whether the parameters see the inputs directly, besides through the hidden layers.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work on each unit by itself.
+        skip: whether there are direct connections from the inputs to the parameters.
+        activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work elementwise.
         context: features of a context vector, 0 for none.
 
     Raises:
         ConfigurationError: a size is not a positive integer, or the orders don't fit.
 
     Attributes:
-        frontiers: the groups of positions of each order.
+        groups: the groups of positions of each order.
 
     Example:
         >>> made = OrderAgnosticMADE((3, 3), [Order.random((3, 3), seed) for seed in range(4)], hidden=(20,))
@@ -83,14 +83,14 @@ class OrderAgnosticMADE(nn.Module):
         sizes = positive_sizes("hidden", hidden)
         if not orders or not sizes:
             raise ConfigurationError("give at least one order and one hidden layer; without a hidden layer, use MADE")
-        groups = [torch.bincount(order.ranks.flatten()).tolist() for order in orders]
-        if any(order.grid != self.grid for order in orders) or any(group != groups[0] for group in groups):
+        counts = [torch.bincount(order.ranks.flatten()).tolist() for order in orders]
+        if any(order.grid != self.grid for order in orders) or any(count != counts[0] for count in counts):
             seen = ", ".join(map(repr, orders))
             raise ConfigurationError(
                 f"all orders must be of the grid {self.grid}, with groups of the same sizes, not {seen}"
             )
         self.register_buffer("ranks", torch.stack([order.ranks for order in orders]))
-        self.frontiers = tuple(order.frontiers for order in orders)
+        self.groups = tuple(order.groups for order in orders)
         ascending = sorted(orders[0].ranks.flatten().tolist())
         self.degrees = [hidden_degrees(ascending, size) for size in sizes]
         for depth, degrees in enumerate(self.degrees):
@@ -105,7 +105,7 @@ class OrderAgnosticMADE(nn.Module):
         self.from_context = nn.ModuleList(
             nn.Linear(context, size, bias=False) for size in ((sizes[0], count * self.outputs) if context else ())
         )
-        self.register_load_state_dict_post_hook(_read_orders)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_update_groups)  # type: ignore[no-untyped-call]
 
     @property
     def members(self) -> tuple[MADEMember, ...]:
@@ -119,7 +119,7 @@ class OrderAgnosticMADE(nn.Module):
         return MADEMember(self, number)
 
     def forward(self, x: Tensor, context: Tensor | None, number: int) -> Tensor:
-        """The parameters of all positions in the order of that number, see `CausalNetwork.forward`."""
+        """The parameters of all positions in one of the orders, see `CausalNetwork.forward`."""
         ranks = self.ranks[number].flatten()
         read, given = ranks.repeat(self.inputs), ranks.repeat(self.outputs)
         offsets = self.offsets(context)
@@ -135,10 +135,10 @@ class OrderAgnosticMADE(nn.Module):
             result = result + _masked(self.skip, seen, given[:, None] > read)
         if offsets is not None:
             result = result + offsets[-1]
-        return result.reshape(len(x), self.outputs, *self.grid)
+        return result.reshape(len(x), self.outputs, *self.grid)  # (N, outputs, *grid)
 
     def offsets(self, context: Tensor | None) -> list[Tensor] | None:
-        """What the context adds to the first hidden layer and to the parameters."""
+        """The context projected to the first hidden layer and to the parameters."""
         return None if context is None else [layer(context) for layer in self.from_context]
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
@@ -147,12 +147,14 @@ class OrderAgnosticMADE(nn.Module):
 
 
 class MADEMember(CausalNetwork):
-    """An `OrderAgnosticMADE` in one of its orders. It holds no parameters of its own.
+    """An `OrderAgnosticMADE` in one of its orders, with the parameters of all.
 
     Args:
         shared: the network of all orders.
         number: of the order.
     """
+
+    steps_differ: ClassVar[bool] = True
 
     def __init__(self, shared: OrderAgnosticMADE, number: int) -> None:
         super().__init__()
@@ -161,9 +163,9 @@ class MADEMember(CausalNetwork):
         self.context_shape = shared.context_shape
 
     @property
-    def frontiers(self) -> tuple[Frontier, ...]:
-        """See `CausalNetwork.frontiers`."""
-        return self.shared.frontiers[self.number]
+    def groups(self) -> tuple[Group, ...]:
+        """See `CausalNetwork.groups`."""
+        return self.shared.groups[self.number]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
@@ -173,19 +175,19 @@ class MADEMember(CausalNetwork):
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`.
 
-        The state are the values read and the hidden units, zero where they are not known yet, so that no mask is needed;
-        the positions of each frontier; and what the context adds.
+        The state is the inputs and hidden units, zero where they are not known yet, so that no mask is needed; the positions
+        of each group; and the projected context.
         """
         shared = self.shared
         widths = [self.positions * self.inputs, *map(len, shared.degrees)]
         known = [self.example.new_zeros(count, width) for width in widths]
-        return known, [torch.tensor(group, device=self.example.device) for group in self.frontiers], shared.offsets(context)
+        return known, [torch.tensor(group, device=self.example.device) for group in self.groups], shared.offsets(context)
 
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
         """See `CausalNetwork.step`."""
         shared, (known, groups, offsets) = self.shared, state
         if previous is not None:
-            known[0].view(-1, self.inputs, self.positions)[..., groups[index - 1]] = previous
+            known[0].view(-1, self.inputs, self.positions)[..., groups[index - 1]] = previous  # (N, inputs, group)
             for depth, activation in enumerate(shared.activations):
                 degrees = shared.degrees[depth]
                 units = slice(bisect_left(degrees, index - 1), bisect_right(degrees, index - 1))
@@ -199,16 +201,12 @@ class MADEMember(CausalNetwork):
             given = given + _rows(shared.skip, known[0], rows)
         if offsets is not None:
             given = given + offsets[-1][:, rows]
-        return given.reshape(len(given), self.outputs, -1), state
-
-    def compiled_step(self) -> Callable[[int, Tensor | None, State], tuple[Tensor, State]]:
-        """See `MADE.compiled_step`."""
-        return self.step
+        return given.reshape(len(given), self.outputs, -1), state  # (N, outputs, group)
 
 
-def _read_orders(network: OrderAgnosticMADE, _: Any) -> None:
+def _update_groups(network: OrderAgnosticMADE, _: Any) -> None:
     if not network.ranks.is_meta:
-        network.frontiers = tuple(Order(ranks).frontiers for ranks in network.ranks)
+        network.groups = tuple(Order(ranks).groups for ranks in network.ranks)
 
 
 def _masked(layer: nn.Module, x: Tensor, mask: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
-"""A masked linear layer whose masked half is neither stored nor multiplied.
+"""A linear layer with a block triangular weight matrix, stored without most of its zeros.
 
-With inputs and outputs sorted by rank, the weights that an autoregressive layer may use lie below a staircase. The layer
-is cut into strips of rows, each stored as far as its last row sees: half the parameters and half the work of a full
-matrix. What remains above the staircase inside a strip is masked.
+With inputs and outputs sorted by rank, the mask of an autoregressive layer is a staircase. The matrix is cut into strips of
+rows, each stored up to the last column of its last row: half the parameters and half the arithmetic of a full matrix. The
+rest above the staircase inside a strip is masked.
+
+Named axes: ``rows`` (outputs), ``columns`` (inputs).
 """
 
 from __future__ import annotations
@@ -18,8 +20,6 @@ from pyrogen.errors import ConfigurationError
 from ..sizes import positive_size
 
 __all__ = ["TriangularLinear"]
-
-# Named axes: rows (outputs), columns (inputs).
 
 
 class TriangularLinear(nn.Module):
@@ -69,7 +69,7 @@ class TriangularLinear(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """All rows at once.
+        """All rows.
 
         Args:
             x: shape (..., columns).
@@ -82,10 +82,10 @@ class TriangularLinear(nn.Module):
             bias = None if self.bias is None else self.bias[start:end]
             mask: Tensor = getattr(self, f"mask{start}")
             parts.append(F.linear(x[..., : weight.shape[1]], weight * mask, bias))  # (..., rows of the strip)
-        return torch.cat(parts, -1)
+        return torch.cat(parts, -1)  # (..., rows)
 
     def rows(self, start: int, end: int, x: Tensor) -> Tensor:
-        """Some rows alone, which must see the same inputs; the inputs that they don't see may hold anything.
+        """Some rows alone, which must see the same inputs; the other inputs may hold anything.
 
         Args:
             start: the first row.
