@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from .autoregressive import Autoregressive
+from .autoregressive_by_network import MADE, CausalTransformer, PixelCNN, PixelRNN, WaveNet
 from .bayesian_network import BayesianNetwork
-from .causal_transformer import CausalTransformer
+from .bayesian_variable import Variable
 from .continuous_bernoulli import ContinuousBernoulli
 from .discretized_logistic import DiscretizedLogistic
 from .ensemble import Ensemble
 from .enumerated import Enumerated
-from .grid import UnitGrid
 from .grid_categorical import GridCategorical
-from .made import MADE
-from .pixelcnn import PixelCNN
-from .pixelrnn import PixelRNN
-from .variable import Variable
-from .wavenet import WaveNet
+from .unit_grid import UnitGrid
 
 __all__ = [
     "MADE",

@@ -1,20 +1,23 @@
-"""Distributions of images and sequences as a product of conditionals, scored in parallel and drawn step by step."""
+"""Autoregressive distributions of images and sequences, scored in parallel and sampled step by step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
+from tqdm.auto import tqdm
 
 from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.nets.causal import CausalNetwork, check_causal
+from pyrogen.nets.causal.network import evaluation
 
-from .drawing import bar, drawing
+from .expansion import expanded
 from .families import Bernoulli, Family
 
 __all__ = ["Autoregressive"]
@@ -22,28 +25,31 @@ __all__ = ["Autoregressive"]
 # Named axes: ``sample``, ``batch`` and ``event`` as in torch; ``N`` all of sample and batch flattened; see also
 # `pyrogen.nets.causal.network`.
 
+_BAR_AFTER = 2.0
+"""Seconds after which a progress bar is shown that nobody has asked for."""
+
 
 class Autoregressive(TorchDistribution):
     r"""The product of the conditionals that a causal network gives.
 
-    With positions in the order of the network,
+    With positions in the autoregressive order of the network,
 
     .. math::
         p(x \mid c) = \prod_i p\big(x_i \mid \eta_i(x_1, \dots, x_{i-1}, c)\big).
 
-    `log_prob` runs the network once; `sample` runs it step by step and keeps what was computed before. Drawing always
-    uses the network in evaluation mode, scoring the mode that the network is in.
+    `log_prob` runs the network once; `sample` runs it step by step with cached activations. Sampling always uses the network
+    in evaluation mode, scoring the mode that the network is in.
 
     Reference:
         Larochelle, Murray (2011), *The Neural Autoregressive Distribution Estimator*,
         https://proceedings.mlr.press/v15/larochelle11a.html.
 
     Args:
-        network: a causal network, which holds the order.
-        family: how a value is distributed given the network's outputs; `Bernoulli` if left out and if the network gives
-            one output for each input.
-        context: what the network is conditioned on, shape (*batch, *network.context_shape); needed exactly if the
-            network takes one. Its leading dimensions, plates and particles, are the batch.
+        network: a causal network, which holds the autoregressive order.
+        family: the conditional distribution of a position given the network's outputs; `Bernoulli` if left out, for a
+            network of as many outputs as inputs.
+        context: the conditioning, shape (*batch, *network.context_shape); needed exactly if the network takes one. Its
+            leading dimensions, plates and particles, are the batch.
         event_shape: shape of a datum, with as many elements as (channels, *grid), which it is if left out; or (length,)
             for sequences of one channel.
 
@@ -95,14 +101,11 @@ class Autoregressive(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Autoregressive:
         """See `torch.distributions.Distribution.expand`."""
-        new: Autoregressive = self._get_checked_instance(Autoregressive, _instance)  # type: ignore[no-untyped-call]
-        batch_shape = torch.Size(batch_shape)
-        new.network, new.family, new.context = self.network, self.family, self.context
-        if self.context is not None:
-            new.context = self.context.expand(*batch_shape, *self.network.context_shape or ())
-        super(Autoregressive, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        context = self.context
+        if context is not None:
+            context = context.expand(*batch_shape, *self.network.context_shape or ())
+        attributes = {"network": self.network, "family": self.family, "context": context}
+        return expanded(self, Autoregressive, batch_shape, _instance, **attributes)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability or density, in nats.
@@ -123,9 +126,9 @@ class Autoregressive(TorchDistribution):
         flat, context = self._flat(value, leading)
         parameters = self.network(self.family.encode(flat), context)  # (N, outputs, *grid)
         log_prob = self.family.log_prob(parameters, flat).flatten(1).sum(1)  # (N,)
-        if context is None:  # the batch then changes nothing: it was not run for each of its elements
-            return log_prob.reshape(value.shape[: value.dim() - len(self.event_shape)]).expand(leading)
-        return log_prob.reshape(leading)
+        if context is None:  # all elements of the batch are the same distribution, and the network ran once for all
+            return log_prob.reshape(value.shape[: value.dim() - len(self.event_shape)]).expand(leading)  # (*leading)
+        return log_prob.reshape(leading)  # (*leading)
 
     def conditionals(self, value: Tensor) -> Tensor:
         """The parameters of every position given the values before it.
@@ -138,8 +141,8 @@ class Autoregressive(TorchDistribution):
         """
         leading = self._leading(value)
         flat, context = self._flat(value.expand(*leading, *self.event_shape), leading)
-        parameters: Tensor = self.network(self.family.encode(flat), context)
-        return parameters.reshape(*leading, *parameters.shape[1:])
+        parameters: Tensor = self.network(self.family.encode(flat), context)  # (N, outputs, *grid)
+        return parameters.reshape(*leading, *parameters.shape[1:])  # (*leading, outputs, *grid)
 
     def sample(  # more arguments than torch's, all optional
         self,
@@ -149,7 +152,7 @@ class Autoregressive(TorchDistribution):
         progress: bool | None = None,
         compile: bool = False,
     ) -> Tensor:
-        """Draw, one frontier of the network after the other.
+        """Sample, one group of positions after the other.
 
         Args:
             sample_shape: leading dimensions of independent draws.
@@ -176,10 +179,10 @@ class Autoregressive(TorchDistribution):
         progress: bool | None = None,
         compile: bool = False,
     ) -> Tensor:
-        """Draw the unknown part of data, every position given those before it in the network's order.
+        """Sample the unknown part of data, every position given those before it in autoregressive order.
 
-        A known value has its effect on later positions alone: this is the exact conditional distribution where the known
-        positions come first in the order, and the usual way to complete an image anywhere else.
+        A known value influences later positions alone: this is the exact conditional distribution where the known positions
+        come first in the order, and the usual way to complete an image anywhere else.
 
         Args:
             value: data whose unknown elements may hold anything that is finite, shape (..., *event).
@@ -213,9 +216,9 @@ class Autoregressive(TorchDistribution):
         shapes = f"batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)}"
         return f"{type(self).__name__}({type(self.network).__name__}, {type(self.family).__name__}, {shapes})"
 
-    def check_causal(self, frontiers: int = 64) -> None:
+    def check_causal(self, cuts: int = 64) -> None:
         """See `pyrogen.nets.causal.check_causal`."""
-        check_causal(self.network, frontiers)
+        check_causal(self.network, cuts)
 
     @torch.no_grad()
     def _draw(
@@ -239,13 +242,12 @@ class Autoregressive(TorchDistribution):
             raise ConfigurationError(f"the noise must have shape {shape}, not {tuple(noise.shape)}")
         full = (leading.numel(), family.channels, network.positions)
         context = self._context(leading)
-        known = None if value is None else value.reshape(full).to(noise.dtype)
-        flat_noise = noise.reshape(-1, family.noise, network.positions)
-        with drawing(network):
-            drawn = network.generate(
-                family, flat_noise, context, known, None if mask is None else mask[:, :1], compiled, bar(progress)
-            )  # (N, channels, positions)
-        return drawn.reshape(leading + self.event_shape)
+        known = None if value is None else value.reshape(full).to(noise.dtype)  # (N, channels, positions)
+        where = None if mask is None else mask[:, :1]
+        flat_noise = noise.reshape(-1, family.noise, network.positions)  # (N, noise, positions)
+        with evaluation(network), _validation_kept():
+            drawn = network.generate(family, flat_noise, context, known, where, compiled, _progress_bar(progress))
+        return drawn.reshape(leading + self.event_shape)  # (*leading, *event)
 
     def _leading(self, value: Tensor) -> torch.Size:
         """The leading dimensions of a value, broadcast with the batch."""
@@ -266,14 +268,14 @@ class Autoregressive(TorchDistribution):
         """Values (N, channels, *grid) and contexts (N, *context_shape)."""
         if self.context is not None:
             value = value.expand(leading + self.event_shape)
-        flat = value.reshape(-1, self.family.channels, *self.network.grid).to(self.network.example.dtype)
-        return flat, self._context(leading)
+        flat = value.reshape(-1, self.family.channels, *self.network.grid)  # (N, channels, *grid)
+        return flat.to(self.network.example.dtype), self._context(leading)
 
     def _context(self, leading: torch.Size) -> Tensor | None:
         if self.context is None:
             return None
         shape = self.network.context_shape or ()
-        return self.context.expand(*leading, *shape).reshape(-1, *shape)
+        return self.context.expand(*leading, *shape).reshape(-1, *shape)  # (N, *context_shape)
 
     def _refuse_off_support(self, value: Tensor) -> None:
         good = self.family.support.check(value)  # type: ignore[no-untyped-call]
@@ -283,6 +285,22 @@ class Autoregressive(TorchDistribution):
                 f"a value lies outside the support {self.family.support}: {value[tuple(first)].item()!r} at {first}; "
                 "scale or binarize the data, or choose another family"
             )
+
+
+@contextmanager
+def _validation_kept() -> Iterator[None]:
+    """Restore the validation of distributions, which torch's compiler turns off for good."""
+    validated = Distribution._validate_args
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(validated)
+
+
+def _progress_bar(show: bool | None) -> Callable[[Iterable[int]], Iterable[int]]:
+    """What wraps a loop in a progress bar: shown or not, or, for ``None``, in a terminal if the loop takes long."""
+    disable, delay = None if show is None else not show, 0.0 if show else _BAR_AFTER
+    return lambda steps: cast("Iterable[int]", tqdm(steps, disable=disable, delay=delay, leave=False, unit="step"))
 
 
 def _default_family(network: CausalNetwork) -> Family:

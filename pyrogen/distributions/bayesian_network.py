@@ -16,7 +16,8 @@ from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError, DataError
 
-from .variable import Node, Variable, ancestors_first
+from .bayesian_variable import Node, Variable, ancestors_first
+from .expansion import expanded
 
 __all__ = ["BayesianNetwork"]
 
@@ -84,12 +85,8 @@ class BayesianNetwork(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> BayesianNetwork:
         """See `torch.distributions.Distribution.expand`."""
-        new: BayesianNetwork = self._get_checked_instance(BayesianNetwork, _instance)  # type: ignore[no-untyped-call]
-        for name in ("_nodes", "names", "_node", "_place"):
-            setattr(new, name, getattr(self, name))
-        super(BayesianNetwork, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        attributes = {name: getattr(self, name) for name in ("_nodes", "names", "_node", "_place")}
+        return expanded(self, BayesianNetwork, batch_shape, _instance, **attributes)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability of state numbers, in nats.

@@ -13,6 +13,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from .expansion import expanded
+
 __all__ = ["ContinuousBernoulli"]
 
 _SERIES_BELOW = 0.25
@@ -50,12 +52,7 @@ class ContinuousBernoulli(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> ContinuousBernoulli:
         """See `torch.distributions.Distribution.expand`."""
-        new: ContinuousBernoulli = self._get_checked_instance(ContinuousBernoulli, _instance)  # type: ignore[no-untyped-call]
-        batch_shape = torch.Size(batch_shape)
-        new.logits = self.logits.expand(batch_shape)
-        super(ContinuousBernoulli, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        return expanded(self, ContinuousBernoulli, batch_shape, _instance, logits=self.logits.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log density, in nats.

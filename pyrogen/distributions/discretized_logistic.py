@@ -11,7 +11,8 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
-from .grid import UnitGrid, bins_of_grid, grid_index
+from .expansion import expanded
+from .unit_grid import UnitGrid, bins_of_grid, grid_index, grid_values
 
 __all__ = ["DiscretizedLogistic"]
 
@@ -62,14 +63,8 @@ class DiscretizedLogistic(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiscretizedLogistic:
         """See `torch.distributions.Distribution.expand`."""
-        new: DiscretizedLogistic = self._get_checked_instance(DiscretizedLogistic, _instance)  # type: ignore[no-untyped-call]
-        batch_shape = torch.Size(batch_shape)
-        new.bins = self.bins
-        new.loc = self.loc.expand(batch_shape)
-        new.scale = self.scale.expand(batch_shape)
-        super(DiscretizedLogistic, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        attributes = {"bins": self.bins, "loc": self.loc.expand(batch_shape), "scale": self.scale.expand(batch_shape)}
+        return expanded(self, DiscretizedLogistic, batch_shape, _instance, **attributes)
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log of the bin's mass, in nats, finite however far the value lies in the tails.
@@ -100,8 +95,7 @@ class DiscretizedLogistic(TorchDistribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All values of the grid, leftmost; see `torch.distributions.Distribution.enumerate_support`."""
-        index = torch.arange(self.bins, dtype=self.loc.dtype, device=self.loc.device)
-        values = (index / (self.bins - 1)).reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
+        values = grid_values(self.bins, self.loc).reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
         return values.expand(-1, *self.batch_shape) if expand else values
 
     @property

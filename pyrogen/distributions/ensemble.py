@@ -13,6 +13,8 @@ from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
+from .expansion import expanded
+
 __all__ = ["Ensemble"]
 
 
@@ -56,12 +58,8 @@ class Ensemble(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Ensemble:
         """See `torch.distributions.Distribution.expand`."""
-        new: Ensemble = self._get_checked_instance(Ensemble, _instance)  # type: ignore[no-untyped-call]
-        batch_shape = torch.Size(batch_shape)
-        new.members = tuple(member.expand(batch_shape) for member in self.members)
-        super(Ensemble, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        members = tuple(member.expand(torch.Size(batch_shape)) for member in self.members)
+        return expanded(self, Ensemble, batch_shape, _instance, members=members)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log of the average probability, in nats; see `torch.distributions.Distribution.log_prob`."""

@@ -11,6 +11,8 @@ from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
+from .expansion import expanded
+
 __all__ = ["Enumerated"]
 
 # Named axes: states, event.
@@ -59,13 +61,8 @@ class Enumerated(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Enumerated:
         """See `torch.distributions.Distribution.expand`."""
-        new: Enumerated = self._get_checked_instance(Enumerated, _instance)  # type: ignore[no-untyped-call]
-        batch_shape = torch.Size(batch_shape)
-        new.states = self.states
-        new.logits = self.logits.expand(*batch_shape, -1)
-        super(Enumerated, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        logits = self.logits.expand(*batch_shape, -1)
+        return expanded(self, Enumerated, batch_shape, _instance, states=self.states, logits=logits)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability, in nats; minus infinity for a vector that is not listed."""

@@ -11,7 +11,8 @@ from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
-from .grid import UnitGrid, bins_of_grid, grid_index
+from .expansion import expanded
+from .unit_grid import UnitGrid, bins_of_grid, grid_index, grid_values
 
 __all__ = ["GridCategorical"]
 
@@ -60,13 +61,8 @@ class GridCategorical(TorchDistribution):
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> GridCategorical:
         """See `torch.distributions.Distribution.expand`."""
-        new: GridCategorical = self._get_checked_instance(GridCategorical, _instance)  # type: ignore[no-untyped-call]
-        batch_shape = torch.Size(batch_shape)
-        new.bins = self.bins
-        new.logits = self.logits.expand(*batch_shape, self.bins)
-        super(GridCategorical, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        logits = self.logits.expand(*batch_shape, self.bins)
+        return expanded(self, GridCategorical, batch_shape, _instance, bins=self.bins, logits=logits)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability, in nats, of the grid point next to each value."""
@@ -87,20 +83,16 @@ class GridCategorical(TorchDistribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All values of the grid, leftmost; see `torch.distributions.Distribution.enumerate_support`."""
-        values = self._grid().reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
+        values = grid_values(self.bins, self.logits).reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
         return values.expand(-1, *self.batch_shape) if expand else values
 
     @property
     def mean(self) -> Tensor:
         """See `torch.distributions.Distribution.mean`."""
-        return self.logits.softmax(-1) @ self._grid()
+        return self.logits.softmax(-1) @ grid_values(self.bins, self.logits)
 
     @property
     def variance(self) -> Tensor:
         """See `torch.distributions.Distribution.variance`."""
-        deviation = self._grid() - self.mean.unsqueeze(-1)  # (..., bins)
+        deviation = grid_values(self.bins, self.logits) - self.mean.unsqueeze(-1)  # (..., bins)
         return (self.logits.softmax(-1) * deviation.square()).sum(-1)
-
-    def _grid(self) -> Tensor:
-        index = torch.arange(self.bins, dtype=self.logits.dtype, device=self.logits.device)
-        return index / (self.bins - 1)

@@ -13,7 +13,7 @@ from scipy import stats
 from torch import nn
 
 from pyrogen.distributions.bayesian_network import BayesianNetwork
-from pyrogen.distributions.variable import Variable
+from pyrogen.distributions.bayesian_variable import Variable
 from pyrogen.errors import ConfigurationError, DataError
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pyrogen.nets import positive_size
 
-from .family import Family
+from .conditional import Family
 
 __all__ = ["Bernoulli"]
 

@@ -10,9 +10,8 @@ from torch.nn import functional as F
 from pyrogen.errors import ConfigurationError
 from pyrogen.nets import positive_size
 
-from ..grid import UnitGrid, grid_index
-from .choice import choose
-from .family import Family
+from ..unit_grid import UnitGrid, grid_index
+from .conditional import Family, choose
 
 __all__ = ["Categorical"]
 

@@ -10,8 +10,7 @@ from torch.distributions import constraints
 
 from pyrogen.nets import positive_size
 
-from .choice import choose
-from .family import Family
+from .conditional import Family, choose
 
 __all__ = ["GaussianMixture"]
 

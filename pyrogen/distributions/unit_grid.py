@@ -8,7 +8,7 @@ from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
-__all__ = ["UnitGrid", "bins_of_grid", "grid_index"]
+__all__ = ["UnitGrid", "bins_of_grid", "grid_index", "grid_values"]
 
 
 class UnitGrid(constraints.Constraint):
@@ -51,6 +51,11 @@ def grid_index(value: Tensor, bins: int) -> Tensor:
     Whole numbers in place of the values spare every formula on the grid the rounding of ``i / (bins - 1)``.
     """
     return (value * (bins - 1)).round().clamp(0, bins - 1)
+
+
+def grid_values(bins: int, like: Tensor) -> Tensor:
+    """All values of the grid, shape (bins,), of the dtype and on the device of a tensor."""
+    return torch.arange(bins, dtype=like.dtype, device=like.device) / (bins - 1)
 
 
 def bins_of_grid(bins: int) -> int:

@@ -9,9 +9,8 @@ from torch.distributions import constraints
 from pyrogen.nets import positive_size
 
 from ..discretized_logistic import DiscretizedLogistic
-from ..grid import UnitGrid, bins_of_grid, grid_index
-from .choice import choose
-from .family import Family
+from ..unit_grid import UnitGrid, bins_of_grid, grid_index
+from .conditional import Family, choose
 
 __all__ = ["DiscretizedLogisticMixture"]
 

@@ -1,4 +1,4 @@
-"""The contract of conditional families: how the value at a position is distributed, given a network's outputs.
+"""The contract of families of conditional distributions: of the value at a position, given a network's outputs.
 
 Named axes: ``N`` data, ``channels`` numbers of a value at a position, ``inputs`` and ``outputs`` of the network, ``noise``
 uniform numbers that a draw takes, ``...`` any trailing dimensions: a grid, a group of positions, or none.
@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["Family"]
+__all__ = ["Family", "choose"]
 
 
 class Family(ABC):
@@ -23,8 +23,8 @@ class Family(ABC):
 
     Attributes:
         channels: numbers of a value at a position.
-        inputs: numbers by which a network reads a value.
-        outputs: parameters of a position, given by a network.
+        inputs: numbers of an encoded value, the inputs of the network.
+        outputs: parameters of a position, the outputs of the network.
         noise: uniform numbers that a draw at a position takes.
     """
 
@@ -34,7 +34,7 @@ class Family(ABC):
     noise: int
 
     def __eq__(self, other: object) -> bool:
-        """Families of one class with the same attributes are equal: what is compiled for one serves the other."""
+        """Whether class and attributes are equal, so that code compiled for one serves the other."""
         return type(self) is type(other) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
@@ -46,7 +46,7 @@ class Family(ABC):
         """The support of each number of a value."""
 
     def encode(self, value: Tensor) -> Tensor:
-        """Values (N, channels, ...) as a network reads them, (N, inputs, ...); the values themselves unless overridden."""
+        """Values (N, channels, ...) as inputs of a network, (N, inputs, ...); the values themselves unless overridden."""
         return value
 
     @abstractmethod
@@ -72,3 +72,25 @@ class Family(ABC):
         Returns:
             shape (N, channels, ...).
         """
+
+
+def choose(logits: Tensor, noise: Tensor, dim: int) -> Tensor:
+    """A draw from categorical distributions, by inversion of the cumulative distribution function.
+
+    Args:
+        logits: unnormalized log probabilities along `dim`.
+        noise: uniform numbers in [0, 1), of size 1 along `dim`.
+        dim: the dimension of the choices.
+
+    Returns:
+        indices, of size 1 along `dim`.
+
+    Example:
+        >>> import torch
+        >>> choose(torch.zeros(4), torch.tensor([0.6]), dim=0)
+        tensor([2])
+    """
+    reached = logits.softmax(dim).cumsum(dim)
+    last = logits.shape[dim] - 1
+    # The sum may differ from 1 by rounding: the noise is scaled with it, or a last choice could be drawn too often.
+    return (reached <= noise * reached.narrow(dim, last, 1)).sum(dim, keepdim=True).clamp(max=last)
