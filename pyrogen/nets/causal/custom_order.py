@@ -7,7 +7,7 @@ those of a group in raster order; see also `pyrogen.nets.causal.network`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -24,22 +24,12 @@ __all__ = ["CustomOrderNetwork", "refuse_other_groups"]
 class CustomOrderNetwork(CausalNetwork):
     """A causal network whose autoregressive order is saved and loaded with the parameters.
 
-    To write one, call this constructor, and in `forward` work between `sort` and `as_grid`.
+    To write one, call `set_order` in the constructor, and in `forward` work between `sort` and `as_grid`.
 
     Attributes:
         ranks: the rank of each position, shape (*grid).
         ascending: the ranks of the positions, sorted.
         bounds: the number of positions before each group, and last that of all.
-
-    Args:
-        grid: (height, width), or (length,).
-        inputs: numbers read at a position.
-        outputs: numbers given for a position.
-        order: the autoregressive order; raster order if ``None``.
-        context: features of a context vector, 0 for none.
-
-    Raises:
-        ConfigurationError: a size is not a positive integer, or the order is one of another grid.
     """
 
     steps_differ: ClassVar[bool] = True
@@ -47,8 +37,12 @@ class CustomOrderNetwork(CausalNetwork):
     _sorted: Tensor
     _unsorted: Tensor
 
-    def __init__(self, grid: Sequence[int], inputs: int, outputs: int, order: Order | None, context: int) -> None:
-        super().__init__(grid, inputs, outputs, context)
+    def set_order(self, order: Order | None) -> None:
+        """Set the autoregressive order, raster order if ``None``.
+
+        Raises:
+            ConfigurationError: the order is one of another grid.
+        """
         order = Order.raster(self.grid) if order is None else order
         if order.grid != self.grid:
             raise ConfigurationError(f"the order is one of the grid {order.grid}, and the network's grid is {self.grid}")

@@ -6,16 +6,16 @@ pixels of a diagonal, ``padded`` the pixels of a zero-padded image, flattened; s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..sizes import odd_size, positive_size
-from .custom_order import refuse_other_groups
-from .network import CausalNetwork, Group, State
+from .custom_order import CustomOrderNetwork
+from .network import State
 from .orders import Order
 
 __all__ = ["DiagonalConvolution", "DiagonalPixelCNN"]
@@ -73,7 +73,7 @@ class DiagonalConvolution(nn.Module):
         return torch.addmm(self.bias[:, None], weight, seen).reshape(len(weight), len(pixels), -1)  # (outputs, group, N)
 
 
-class DiagonalPixelCNN(CausalNetwork):
+class DiagonalPixelCNN(CustomOrderNetwork):
     r"""Gated masked convolutions, sampled in W + slope (H - 1) steps rather than H W.
 
     All pixels of a diagonal, on which ``column + slope * row`` is the same, are sampled in parallel, given all earlier
@@ -86,16 +86,12 @@ class DiagonalPixelCNN(CausalNetwork):
         https://arxiv.org/abs/1601.06759, for the masked convolutions.
 
     Args:
-        grid: (height, width) of the image.
-        inputs: channels of an encoded pixel.
-        outputs: parameters of a pixel; its channels share one receptive field.
+        grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
         slope: by how many columns a row lags behind the row above it.
         features: channels of the hidden layers.
         layers: number of gated residual layers after the first convolution.
         kernel: side of the kernels, odd.
         first: side of the first layer's kernel, odd, at least 3.
-        context: features of the context, 0 for none.
-        context_map: whether the context is a feature map, (context, height, width), rather than a vector.
 
     Raises:
         ConfigurationError: a size cannot be used.
@@ -105,9 +101,6 @@ class DiagonalPixelCNN(CausalNetwork):
         >>> net(torch.zeros(3, 1, 8, 8)).shape, len(net.groups)
         (torch.Size([3, 1, 8, 8]), 22)
     """
-
-    steps_differ: ClassVar[bool] = True
-    ranks: Tensor
 
     def __init__(
         self,
@@ -124,9 +117,7 @@ class DiagonalPixelCNN(CausalNetwork):
     ) -> None:
         super().__init__(grid, inputs, outputs, context, context_map, dimensions=(2,))
         kernel, first = odd_size("kernel", kernel), odd_size("first", first, least=3)
-        order = Order.diagonal(self.grid, slope)
-        self.register_buffer("ranks", order.ranks)
-        self._groups = order.groups
+        self.set_order(Order.diagonal(self.grid, slope))
         features = positive_size("features", features)
         self.first = DiagonalConvolution(self.inputs, features, first, slope, own=False)
         count = positive_size("layers", layers)
@@ -136,11 +127,6 @@ class DiagonalPixelCNN(CausalNetwork):
         self.mix = nn.ModuleList(nn.Conv1d(features, features, 1) for _ in range(count))
         self.head = nn.Sequential(nn.ReLU(), nn.Conv1d(features, features, 1), nn.ReLU(), nn.Conv1d(features, outputs, 1))
         self.from_context = nn.Conv1d(context, features, 1, bias=False) if context else None
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        """See `CausalNetwork.groups`."""
-        return self._groups
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
@@ -189,10 +175,6 @@ class DiagonalPixelCNN(CausalNetwork):
         if self.from_context is None or context is None:
             return None
         return self.from_context(context.flatten(2) if context.dim() == 4 else context[..., None])  # type: ignore[no-any-return]
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        refuse_other_groups(state_dict.get(f"{prefix}ranks"), self.ranks)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _write(padded: Tensor, values: Tensor, pixels: Tensor, side: int, width: int) -> None:

@@ -37,17 +37,13 @@ class GatedPixelCNN(CausalNetwork):
         PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
 
     Args:
-        grid: (height, width) of the image.
-        inputs: channels of an encoded pixel.
-        outputs: parameters of a pixel; its channels share one receptive field.
+        grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
         features: channels of the hidden layers.
         layers: number of gated layers, the first one included.
         kernel: side of the kernels, odd.
         first: side of the first layer's kernel, odd.
         dilations: distances of the kernels' taps, one for each layer but the first; repeated as often as needed.
         head: channels of the layer between the last gated one and the outputs; as `features` if left out.
-        context: features of the context, 0 for none.
-        context_map: whether the context is a feature map, (context, height, width), rather than a vector.
         dropout: probability that a gate's output is dropped in training.
 
     Raises:

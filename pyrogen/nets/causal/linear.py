@@ -30,10 +30,7 @@ class CausalLinear(CausalNetwork):
         *Connectionist Learning of Belief Networks*, https://doi.org/10.1016/0004-3702(92)90065-6.
 
     Args:
-        grid: (height, width), or (length,); in raster order.
-        inputs: numbers read at a position.
-        outputs: numbers given for a position.
-        context: features of a context vector, 0 for none.
+        grid, inputs, outputs, context: see `CausalNetwork`; in raster order.
 
     Raises:
         ConfigurationError: a size is not a positive integer.

@@ -40,14 +40,11 @@ class MADE(CustomOrderNetwork):
         https://arxiv.org/abs/1502.03509.
 
     Args:
-        grid: (height, width), or (length,).
-        inputs: numbers read at a position.
-        outputs: numbers given for a position.
+        grid, inputs, outputs, context: see `CausalNetwork`.
         hidden: sizes of the hidden layers.
         order: the autoregressive order; raster order if left out.
         skip: whether there are direct connections from the inputs to the parameters.
         activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work elementwise.
-        context: features of a context vector, 0 for none.
         strips: number of strips that each layer is cut into, at most.
 
     Raises:
@@ -73,7 +70,8 @@ class MADE(CustomOrderNetwork):
         context: int = 0,
         strips: int = 8,
     ) -> None:
-        super().__init__(grid, inputs, outputs, order, context)
+        super().__init__(grid, inputs, outputs, context)
+        self.set_order(order)
         sizes = positive_sizes("hidden", hidden)
         if not sizes and not skip:
             raise ConfigurationError("without a hidden layer and without a skip the network sees nothing: give one of them")

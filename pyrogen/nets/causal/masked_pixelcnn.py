@@ -35,15 +35,11 @@ class MaskedPixelCNN(CausalNetwork):
         https://arxiv.org/abs/1601.06759, section 3.4.
 
     Args:
-        grid: (height, width) of the image.
-        inputs: channels of an encoded pixel.
-        outputs: parameters of a pixel.
+        grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
         features: channels between the blocks; inside a block there are half as many.
         blocks: number of residual blocks.
         kernel: side of the kernels, odd and at least 3.
         first: side of the first layer's kernel, odd and at least 3.
-        context: features of the context, 0 for none.
-        context_map: whether the context is a feature map, (context, height, width), rather than a vector.
 
     Raises:
         ConfigurationError: a size cannot be used.

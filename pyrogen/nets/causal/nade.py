@@ -34,13 +34,10 @@ class NADE(CustomOrderNetwork):
         https://proceedings.mlr.press/v15/larochelle11a.html.
 
     Args:
-        grid: (height, width), or (length,).
-        inputs: numbers read at a position.
-        outputs: numbers given for a position.
+        grid, inputs, outputs, context: see `CausalNetwork`.
         hidden: units of the hidden layer.
         order: the autoregressive order; raster order if left out.
         activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work elementwise.
-        context: features of a context vector, 0 for none.
 
     Raises:
         ConfigurationError: a size is not a positive integer, or the order is one of another grid.
@@ -62,7 +59,8 @@ class NADE(CustomOrderNetwork):
         activation: Activation = "relu",
         context: int = 0,
     ) -> None:
-        super().__init__(grid, inputs, outputs, order, context)
+        super().__init__(grid, inputs, outputs, context)
+        self.set_order(order)
         hidden, count = positive_size("hidden", hidden), self.positions
         reach = (count * self.inputs) ** -0.5
         self.read = nn.Parameter(torch.empty(count, self.inputs, hidden).uniform_(-reach, reach))

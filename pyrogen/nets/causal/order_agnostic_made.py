@@ -43,14 +43,11 @@ class OrderAgnosticMADE(nn.Module):
         https://arxiv.org/abs/1502.03509.
 
     Args:
-        grid: (height, width), or (length,).
+        grid, inputs, outputs, context: see `CausalNetwork`.
         orders: the orders, all of that grid and with groups of the same sizes.
-        inputs: numbers read at a position.
-        outputs: numbers given for a position.
         hidden: sizes of the hidden layers, at least one.
         skip: whether there are direct connections from the inputs to the parameters.
         activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work elementwise.
-        context: features of a context vector, 0 for none.
 
     Raises:
         ConfigurationError: a size is not a positive integer, or the orders don't fit.

@@ -33,9 +33,7 @@ class PixelRNN(CausalNetwork):
         https://arxiv.org/abs/1601.06759.
 
     Args:
-        grid: (height, width).
-        inputs: channels of an encoded pixel.
-        outputs: parameters of a pixel; its channels share one receptive field.
+        grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
         recurrence: "diagonal" for `DiagonalLSTM`, which has no blind spot; "row" for `RowLSTM`, which is faster in
             training and has a triangular receptive field.
         hidden: hidden units of a recurrent layer at a pixel, in each direction.
@@ -43,8 +41,6 @@ class PixelRNN(CausalNetwork):
         features: channels between the layers; twice `hidden` if left out.
         first: side of the convolution's kernel, odd, at least 3.
         head: units of the perceptron's hidden layer; as `features` if left out.
-        context: features of the context, 0 for none.
-        context_map: whether the context is a feature map, (context, height, width), rather than a vector.
         dropout: probability of dropout on the residual branch of a layer, in training.
 
     Raises:

@@ -46,14 +46,10 @@ class CausalTransformer(CausalNetwork):
         https://arxiv.org/abs/1904.10509 (images as sequences of pixels).
 
     Args:
-        grid: (height, width), or (length,); in raster order.
-        inputs: numbers read at a position.
-        outputs: numbers given for a position.
+        grid, inputs, outputs, context, context_map: see `CausalNetwork`; in raster order.
         width: of a token.
         layers: number of blocks.
         heads: number of heads of the attention; divides `width`.
-        context: features of a context, 0 for none.
-        context_map: whether the context is a feature map, (context, *grid), rather than a vector.
         dropout: probability of dropout after the attention and in the perceptron, in training.
 
     Raises:

@@ -41,15 +41,11 @@ class WaveNet(CausalNetwork):
         *Fast Wavenet Generation Algorithm*, https://arxiv.org/abs/1611.09482.
 
     Args:
-        grid: (length,), or (height, width); in raster order.
-        inputs: numbers read at a position.
-        outputs: numbers given for a position.
+        grid, inputs, outputs, context, context_map: see `CausalNetwork`; in raster order.
         features: channels of the hidden layers.
         layers: number of dilated convolutions.
         kernel: taps of each, at least 2.
         dilations: distances of the taps, layer by layer; repeated as often as needed.
-        context: features of a context, 0 for none.
-        context_map: whether the context is a feature map, (context, *grid), rather than a vector.
         dropout: probability that a gate's output is dropped in training.
 
     Raises:
