@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions.constraints import real
 
+from . import faults
 from .batch import Batch, device_of, length, signature
 from .errors import PairError
 from .programs.networks import networks_of
@@ -256,10 +257,8 @@ class Pair(nn.Module):
             (made - self._loaded, "which the loaded state lacks"),
         ):
             if names:
-                raise PairError(
-                    f"the state that was loaded belongs to another pair: 'pyro_params.{min(names)}', {problem}",
-                    remedy="Load the state of a pair with the same pyro.param statements, or pass strict=False",
-                    code="PG123",
+                raise faults.LOADED_STATE.error(
+                    f"the state that was loaded belongs to another pair: 'pyro_params.{min(names)}', {problem}"
                 )
         self._loaded = None
 

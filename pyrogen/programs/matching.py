@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from pyro.util import check_site_shape
 from torch import Tensor
 
+from .. import faults
 from ..errors import PairError
 from .program import Program
 from .traces import data_dim, innermost, is_subsample, is_summed_out, samples
@@ -40,20 +41,16 @@ def check_sites(pair: Program, guide: Any, model: Any) -> None:
     in_guide, in_model = dict(samples(guide)), dict(samples(model))
     for name, site in in_model.items():
         if not site["is_observed"] and name not in in_guide and not is_summed_out(site):
-            raise PairError(
-                f"site '{name}' of the model is neither observed nor sampled by the guide",
-                remedy=f"give the guide a pyro.sample('{name}', ...) statement, or observe it",
-                code="PG101",
-                **_place(name, site),
+            raise faults.LATENT_WITHOUT_GUIDE.error(
+                f"site '{name}' of the model is neither observed nor sampled by the guide", **_place(name, site)
             )
         other = in_guide.get(name)
         if site["is_observed"] and other is not None and not other["infer"].get("_deterministic"):
             role = "computed (pyro.deterministic)" if site["infer"].get("_deterministic") else "observed"
             use = "has a pyro.factor of that name" if other["is_observed"] else "samples it"
-            raise PairError(
+            raise faults.OBSERVED_IN_GUIDE.error(
                 f"site '{name}' is {role} in the model, yet the guide {use}",
                 remedy="remove or rename one",
-                code="PG104",
                 **_place(name, other),
             )
     for name, site in in_guide.items():
@@ -62,11 +59,8 @@ def check_sites(pair: Program, guide: Any, model: Any) -> None:
         if name not in in_model:
             if not site["infer"].get("is_auxiliary"):
                 known = ", ".join(repr(n) for n, s in in_model.items() if not s["is_observed"]) or "none"
-                raise PairError(
-                    f"site '{name}' of the guide is no site of the model (its latents: {known})",
-                    remedy="rename it, or mark it with infer={'is_auxiliary': True}",
-                    code="PG102",
-                    **_place(name, site),
+                raise faults.GUIDE_SITE_WITHOUT_MODEL.error(
+                    f"site '{name}' of the guide is no site of the model (its latents: {known})", **_place(name, site)
                 )
             continue
         ours, theirs = data_dim(pair, site), data_dim(pair, in_model[name])
@@ -75,15 +69,12 @@ def check_sites(pair: Program, guide: Any, model: Any) -> None:
                 f"outside plate '{pair.data_plate}'" if dim is None else f"at plate dimension {dim}"
                 for dim in (ours, theirs)
             )
-            raise PairError(
-                f"site '{name}' is {there} in the guide and {here} in the model",
-                remedy="use the same plates",
-                code="PG105",
-                **_place(name, site),
+            raise faults.PLATES_DIFFER.error(
+                f"site '{name}' is {there} in the guide and {here} in the model", **_place(name, site)
             )
     _check_plates(guide, model)
     if not any(site["is_observed"] and not site["infer"].get("_deterministic") for site in in_model.values()):
-        raise PairError("the model observes nothing", remedy="give a pyro.sample statement obs=<the data>", code="PG103")
+        raise faults.NOTHING_OBSERVED.error("the model observes nothing")
 
 
 def _check_plates(guide: Any, model: Any) -> None:
@@ -93,20 +84,18 @@ def _check_plates(guide: Any, model: Any) -> None:
         if other is None or not is_subsample(node) or not is_subsample(other):
             continue
         if node["fn"].size != other["fn"].size:
-            raise PairError(
+            raise faults.PLATES_DIFFER.error(
                 f"plate '{name}' has size {node['fn'].size} in the guide and {other['fn'].size} in the model",
                 remedy="give both the same size (a guide with parameters for each datum, such as an autoguide, fits one "
                 "data set only)",
-                code="PG105",
                 site=name,
                 line=node.get("line"),
             )
         own = other.get("own")
         if isinstance(own, Tensor) and not (own.shape == node["value"].shape and bool((own == node["value"]).all())):
-            raise PairError(
+            raise faults.PLATES_DIFFER.error(
                 f"plate '{name}' holds the rows that the guide drew, and not those that the model gives it as subsample",
                 remedy="give the guide's plate the same subsample (an autoguide takes it from create_plates)",
-                code="PG105",
                 site=name,
                 line=other.get("line"),
             )
@@ -125,11 +114,9 @@ def check_latent_shapes(guide: Any, model: Any) -> None:
         shapes = [(tuple(s["fn"].batch_shape), tuple(s["fn"].event_shape)) for s in (site, model.nodes[name])]
         (ours, our_event), (theirs, their_event) = shapes
         if our_event != their_event or _without_leading_ones(ours) != _without_leading_ones(theirs):
-            raise PairError(
+            raise faults.SHAPES_DIFFER.error(
                 f"site '{name}' has batch shape {ours} and event shape {our_event} in the guide, and {theirs} and "
                 f"{their_event} in the model",
-                remedy="use the same plates and the same .to_event(...) in both",
-                code="PG110",
                 **_place(name, site),
             )
 
@@ -154,12 +141,8 @@ def check_shapes(nesting: int, *traces: Any) -> None:
                     raise ValueError(f"log_prob has shape {tuple(site['log_prob'].shape)}, more dimensions than plates")
             except ValueError as error:
                 if "within the support" not in str(error):
-                    raise PairError(
-                        f"site '{name}': {error}",
-                        remedy="Every batch dimension must lie in a plate: declare event dimensions with .to_event(...), or "
-                        "enter a pyro.plate",
-                        code=_code(site, error),
-                        **_place(name, site),
+                    raise _fault(site, error).error(
+                        f"site '{name}': {error}", remedy=faults.UNDECLARED_DIMENSION.remedy, **_place(name, site)
                     ) from error
                 if not site["is_observed"]:
                     raise _drawn_outside(name, site) from error
@@ -182,10 +165,8 @@ def check_draws(trace: Any) -> None:
 
 
 def _drawn_outside(name: str, site: Any) -> PairError:
-    return PairError(
+    return faults.DRAW_OUTSIDE_SUPPORT.error(
         f"site '{name}': the guide draws a value outside the support of the model's {_with_support(innermost(site['fn']))}",
-        remedy="give the guide a distribution of the same support",
-        code="PG201",
         **_place(name, site),
     )
 
@@ -206,11 +187,10 @@ def check_sizeless_plate(pair: Program, rows: int, *traces: Any) -> None:
             for frame in site["cond_indep_stack"]:
                 sizeless = frame.name == pair.data_plate and frame.dim is not None and frame.size == -1
                 if sizeless and (len(shape) < -frame.dim or shape[frame.dim] != rows):
-                    raise PairError(
+                    raise faults.PLATE_SIZE.error(
                         f"site '{name}' has log probabilities of shape {shape} in plate '{frame.name}', which was given no "
                         f"size and holds {rows} data",
                         remedy=f"write pyro.plate('{frame.name}', len(x)), which gives every site a row for each datum",
-                        code="PG108",
                         **_place(name, site),
                     )
 
@@ -266,20 +246,20 @@ def check_observed(
         where[axis] = rows[where[axis]]
     seen = f"{found.item():.6g}" if found.numel() == 1 else str(found.tolist()[:8])
     excuse = " A mask does not excuse it: fill in some value of the support." if masked else ""
-    raise PairError(
+    fault = faults.DATUM_OUTSIDE_SUPPORT
+    raise fault.error(
         f"site '{name}' observes a value outside the support of {_with_support(element)} at index {where}: {seen}",
-        remedy=f"Binarize or rescale the data, or choose another likelihood.{excuse}",
-        code="PG203",
+        remedy=f"{fault.remedy}.{excuse}",
         site=name,
         shape=tuple(value.shape),
         line=line,
     )
 
 
-def _code(site: Any, error: ValueError) -> str:
+def _fault(site: Any, error: ValueError) -> faults.Fault:
     if "not broadcastable" in str(error):
-        return "PG306"
-    return "PG303" if _is_repeated(site) else "PG109"
+        return faults.OBSERVED_SHAPE
+    return faults.BROADCAST_DATA if _is_repeated(site) else faults.UNDECLARED_DIMENSION
 
 
 def _is_repeated(site: Any) -> bool:

@@ -22,10 +22,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from .. import faults
 from ..batch import Batch, arguments, index, length
 from ..errors import PairError
-from ..known_errors import code_and_site
 from ..lines import LineRecorder, line_of_error, program_line
+from ..pyro_errors import fault_and_site
 from ..randomness import forked, seed_generators
 from .matching import check_draws, check_latent_shapes, check_shapes, check_sites, check_sizeless_plate, check_support
 from .program import Program
@@ -99,12 +100,9 @@ def _only_own_modes(pair: Program) -> Iterator[None]:
 
     def check(module: nn.Module, inputs: Any) -> None:
         if module.training and isinstance(module, _DropoutNd | _BatchNorm) and all(module is not m for m in pair.modules()):
-            raise PairError(
+            raise faults.UNOWNED_NETWORK.error(
                 f"the pair runs a {type(module).__name__} that it does not own, so that the layer would stay in training "
                 "mode when the pair is evaluated",
-                remedy="name its network in the model or guide itself (as a closure, a global or a default), or make the "
-                "pair a subclass of Pair with the network as an attribute",
-                code="PG122",
                 line=program_line(),
             )
 
@@ -142,18 +140,10 @@ def _traces(pair: Program, batch: Batch) -> tuple[Any, Any]:
     guide = _trace(pair, batch, "guide", Trace())
     for name, site in samples(guide):
         if site["is_observed"] and not site["infer"].get("_deterministic") and not isinstance(site["fn"], Unit):
-            raise PairError(
-                f"site '{name}' is observed in the guide",
-                remedy="observe it in the model only",
-                code="PG104",
-                site=name,
-                line=site.get("line"),
-            )
+            raise faults.OBSERVED_IN_GUIDE.error(f"site '{name}' is observed in the guide", site=name, line=site.get("line"))
         if isinstance(site["fn"], Unit) and "has_rsample" not in vars(site["fn"]):
-            raise PairError(
+            raise faults.FACTOR_WITHOUT_KIND.error(
                 f"pyro.factor('{name}', ...) in the guide must say whether it comes from reparameterized draws",
-                remedy="give it has_rsample=True or has_rsample=False",
-                code="PG115",
                 site=name,
                 line=site.get("line"),
             )
@@ -176,10 +166,10 @@ def _trace(pair: Program, batch: Batch, role: str, replayed: Trace) -> Trace:
         if role == "model":
             check_latent_shapes(replayed, tracer.trace)
             check_draws(tracer.trace)
-        code, site = code_and_site(error, pair.data_plate, rows)
-        raise PairError(
+        fault, site = fault_and_site(error, pair.data_plate, rows)
+        raise fault.error(
             f"the {role} does not run on this batch: {type(error).__name__}: {error}",
-            code=code,
+            remedy="",
             site=site,
             line=line_of_error(error),
         ) from error
@@ -197,10 +187,9 @@ def _check_finite(role: str, batch: Batch) -> None:
     for value in (*args, *kwargs.values()):
         if isinstance(value, Tensor) and not bool(value.isfinite().all()):
             where = (~value.isfinite()).nonzero()[0].tolist()
-            raise PairError(
+            raise faults.DATUM_OUTSIDE_SUPPORT.error(
                 f"the {role} does not run on this batch, which holds {float(value[tuple(where)])} at index {where}",
                 remedy="fill missing values in, and mask them (poutine.mask)",
-                code="PG203",
             )
 
 
@@ -247,11 +236,10 @@ def _describe(
     local = frozenset(n for n, s in {**in_model, **in_guide}.items() if data_dim(pair, s) is not None)
     tempered = list(dict.fromkeys(_tempered(pair, in_guide, in_model, local, factor)))
     tempered += [
-        Objection(
-            f"the guide gives latent '{name}' a single value (Delta)",
-            remedy="the log density at a point is no bound on the evidence, so it can be trained towards with ELBO, but not "
-            "be reported",
-            code="PG119",
+        faults.POINT_MASS.objection(
+            f"the guide gives latent '{name}' a single value (Delta): the log density at a point is no bound on the "
+            "evidence, so it can be trained towards with ELBO, but not be reported",
+            remedy="",
             site=name,
         )
         for name in points
@@ -261,11 +249,10 @@ def _describe(
     objections = list(_shared(pair, in_guide, in_model, local, rows, size, taken, in_turn))
     if entangled is not None and entangled in local:
         objections.append(
-            Objection(
+            faults.DATA_MIXED.objection(
                 f"site '{entangled}' gives a datum another log probability when other data stand beside it",
-                remedy=f"let nothing inside plate '{pair.data_plate}' mix the data, as batch statistics do",
-                code="PG111",
                 site=entangled,
+                plate=pair.data_plate,
             )
         )
     same_order = [n for n in in_model if n in latents] == latents
@@ -294,19 +281,16 @@ def _tempered(
         if isinstance(scale, Tensor) or abs(scale - expected) > 1e-6 * expected:
             by = "a tensor" if isinstance(scale, Tensor) else f"{scale / expected:.6g}"
             other = any(f.name != pair.data_plate and f.size != f.full_size for f in site["cond_indep_stack"])
-            yield Objection(
+            yield (faults.OTHER_PLATE_SUBSAMPLED if other else faults.SCALED_SITE).objection(
                 f"site '{name}' is scaled by {by} (poutine.scale, or a subsampled plate that is "
                 f"not '{pair.data_plate}'), which makes its log weight one of another density",
-                code="PG117" if other else "PG116",
+                remedy="",
                 site=name,
             )
     for name in guide:
         if name in model and not _same_mask(guide[name]["mask"], model[name]["mask"]):
-            yield Objection(
-                f"latent '{name}' has one mask in the model and another in the guide",
-                remedy="use the same poutine.mask in both",
-                code="PG118",
-                site=name,
+            yield faults.MASKS_DIFFER.objection(
+                f"latent '{name}' has one mask in the model and another in the guide", site=name
             )
 
 
@@ -323,32 +307,21 @@ def _shared(
     """Why log weights are not those of each datum, but of all together."""
     plate = pair.data_plate
     if in_turn:
-        yield Objection(
-            f"plate '{plate}' is sequential (`for i in pyro.plate(...)`)",
-            remedy=f"write `with pyro.plate('{plate}', len(x)):`",
-            code="PG113",
-        )
+        yield faults.SEQUENTIAL_PLATE.objection(f"plate '{plate}' is sequential (`for i in pyro.plate(...)`)", plate=plate)
         return
     if size is None:
-        yield Objection(
-            f"no vectorized plate named '{plate}' holds the data",
-            remedy=f"write `with pyro.plate('{plate}', len(x)):`, or set data_plate to the name you use",
-            code="PG107",
-        )
+        yield faults.NO_DATA_PLATE.objection(f"no vectorized plate named '{plate}' holds the data", plate=plate)
         return
     if size != rows:
-        yield Objection(
-            f"plate '{plate}' has size {size} where the batch has {rows} rows",
-            remedy="give it the batch's length",
-            code="PG130" if taken == rows < size else "PG108",  # a part of a larger data set, or a mistake
-        )
+        fault = faults.SCALED_UP_BATCH if taken == rows < size else faults.PLATE_SIZE  # a part of more data, or a mistake
+        seen = f"plate '{plate}' has size {size} where the batch has {rows} rows"
+        yield fault.objection(seen, remedy=faults.PLATE_SIZE.remedy)
     for name, site in {**model, **guide}.items():
         if name not in local:
             kind = "observed" if site["is_observed"] else "latent"
-            yield Objection(
-                f"{kind} site '{name}' lies outside plate '{plate}', so that all data share it",
-                remedy="only a joint bound exists",
-                code="PG114",
+            yield faults.GLOBAL_SITE.objection(
+                f"{kind} site '{name}' lies outside plate '{plate}', so that all data share it: only a joint bound exists",
+                remedy="",
                 site=name,
             )
             return

@@ -19,7 +19,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ..errors import PairError
+from .. import faults
 from .program import Program
 from .traces import is_summed_out
 
@@ -205,11 +205,8 @@ class _Recorder(Messenger):
         value = self.given.get(name)
         if value is None:
             if not self.draw and not is_summed_out(msg):
-                raise PairError(
-                    f"site '{name}' of the model is neither observed nor sampled by the guide",
-                    remedy=f"give the guide a pyro.sample('{name}', ...) statement, or observe it",
-                    code="PG101",
-                    site=name,
+                raise faults.LATENT_WITHOUT_GUIDE.error(
+                    f"site '{name}' of the model is neither observed nor sampled by the guide", site=name
                 )
             value = draw_particles(msg["fn"], self.particles, self.nesting)
         elif not isinstance(value, Tensor):

@@ -8,8 +8,8 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
+from .. import faults
 from ..batch import Batch, arguments, index, length
-from ..errors import PairError
 from .program import Program
 from .run import Sites, run_guide, run_model
 from .traces import data_dim, innermost, is_sizeless, samples
@@ -57,12 +57,7 @@ def run_of_part(pair: Program, batch: Batch, nesting: int, guide: Any, model: An
     seen_twice = [log_probs(pair, part, nesting, values) for _ in range(2)]
     for key, (dim, once) in seen_twice[0].items():
         if key not in seen_twice[1]:
-            raise PairError(
-                f"site '{key[1]}' comes and goes from run to run of the {key[0]}",
-                remedy="let every run visit the same sites, and mask what does not count (poutine.mask)",
-                code="PG112",
-                site=key[1],
-            )
+            raise faults.SITES_VARY.error(f"site '{key[1]}' comes and goes from run to run of the {key[0]}", site=key[1])
         again = seen_twice[1][key][1]
         # What differs from run to run anyway, as under noise that is no site, says nothing.
         if dim is not None and key in whole and close(once, again) and not close(once, whole[key], slack=10.0):
