@@ -1,6 +1,6 @@
-"""Pyro's own examples under pyrogen: prints docs/compatibility.md, given a checkout of pyro-ppl/pyro.
+"""Pyro's own examples under pyrogen: prints docs/generated/compatibility.md, given a checkout of pyro-ppl/pyro.
 
-    PYROGEN_PYRO=/path/to/pyro python benchmarks/compatibility.py > docs/compatibility.md
+    PYROGEN_PYRO=/path/to/pyro python benchmarks/compatibility.py > docs/generated/compatibility.md
 
 Nothing of the checkout is copied. The exit status is 1 where something is refused that should not be, or in other words, or
 where a loss or an estimate is not Pyro's own.

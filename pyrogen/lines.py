@@ -13,19 +13,27 @@ import pyro
 import torch
 from pyro.poutine.messenger import Messenger
 
-__all__ = ["LineRecorder", "line_at", "line_of_error", "program_line"]
+__all__ = ["CALLERS", "WATCHERS", "LineRecorder", "line_at", "line_of_error", "program_line"]
 
-_CORE = Path(__file__).parent
-_CALLERS = tuple(str(_CORE / name) for name in ("probe.py", "run.py", "checks"))
-"""Files that call the programs: above their frames stands the code that asked for a run, not the pair's."""
-_WATCHERS = tuple(str(_CORE / "checks" / name) for name in ("played_device.py", "draws.py"))
-"""Files of modes that stand between a program and the operations that it calls."""
-_LIBRARIES = (str(Path(pyro.__file__).parent), str(Path(torch.__file__).parent), str(_CORE))
+_PACKAGE = Path(__file__).parent
+
+
+def _path(module: str) -> str:
+    """The file of a module of this package, or the folder of a subpackage with a separator at its end."""
+    place = _PACKAGE.joinpath(*module.split("."))
+    return f"{place}.py" if place.with_suffix(".py").exists() else f"{place}{os.sep}"
+
+
+CALLERS = tuple(map(_path, ("probe", "run", "checks")))
+"""Modules that call the programs: the frames outside of theirs are those of the code that asked for a run."""
+WATCHERS = (_path("checks.watchers"),)
+"""Modes that stand between a program and the operations that it calls, and count as a library."""
+_LIBRARIES = tuple(f"{Path(file).parent}{os.sep}" for file in (pyro.__file__, torch.__file__, __file__))
 _STANDARD = str(Path(os.__file__).parent)
 
 
 def program_line(start: FrameType | None = None) -> str | None:
-    """Where a running program, a pair's model or guide, is now.
+    """Find the line at which a running program, a pair's model or guide, is now.
 
     Args:
         start: the innermost frame to look at; the caller's if not given.
@@ -50,7 +58,7 @@ def program_line(start: FrameType | None = None) -> str | None:
 
 
 def line_of_error(error: BaseException) -> str | None:
-    """The innermost line of the user's own code on the way to an error, or None.
+    """Find the innermost line of the user's own code on the way to an error, or None.
 
     Args:
         error: an exception that was caught.
@@ -72,7 +80,7 @@ def line_of_error(error: BaseException) -> str | None:
 
 @cache
 def line_at(file: str, number: int) -> str:
-    """A place in the form ``file.py:12``; the file relative to the working folder if it lies inside."""
+    """Write a place as ``file.py:12``; the file relative to the working folder if it lies inside."""
     if not file.startswith("<"):
         path = os.path.relpath(file)
         file = file if path.startswith("..") else path
@@ -84,9 +92,9 @@ def _kind(file: str) -> str:
     """``"own"``, ``"zoo"``, ``"caller"`` or ``"library"``."""
     if _in_zoo(file):
         return "zoo"
-    if file in _WATCHERS:
+    if file.startswith(WATCHERS):
         return "library"
-    if file.startswith(_CALLERS):
+    if file.startswith(CALLERS):
         return "caller"
     if file.startswith(("<frozen", *_LIBRARIES)) or (file.startswith(_STANDARD) and "site-packages" not in file):
         return "library"

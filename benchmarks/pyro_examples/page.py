@@ -21,7 +21,7 @@ What `check`, `fit` and `compare` do with pairs that nobody here wrote: the exam
 [the Pyro repository](https://github.com/pyro-ppl/pyro/tree/dev/examples), read from a checkout outside this one:
 
 ```sh
-PYROGEN_PYRO=/path/to/pyro python benchmarks/compatibility.py > docs/compatibility.md
+PYROGEN_PYRO=/path/to/pyro python benchmarks/compatibility.py > docs/generated/compatibility.md
 ```
 
 Each model and guide is imported as it is, given a small batch of made-up data of the right shape and type, and wrapped by

@@ -1,4 +1,4 @@
-"""The page docs/checks.md, made of the rules: ``python -m pyrogen.checks.catalogue > docs/checks.md``."""
+"""The page of all rules, docs/generated/checks.md: ``python -m pyrogen.checks.catalogue > docs/generated/checks.md``."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ pyro.sample("z", dist.Normal(loc, scale).to_event(1))  # pyrogen: ignore[PG204]
 
 without brackets it silences all. `select` and `ignore` take codes or their beginnings.
 
-This page is generated from the rules (`python -m pyrogen.checks.catalogue > docs/checks.md`), and the tests run its
-examples, each after these imports:
+This page is generated from the rules (`python -m pyrogen.checks.catalogue > docs/generated/checks.md`), and the tests
+run its examples, each after these imports:
 
 """
 
@@ -72,22 +72,26 @@ def catalogue() -> str:
 def _contents() -> str:
     rows = ["| code | | what is wrong |", "|---|---|---|"]
     for rule in RULES:
-        severity = f"{rule.severity}, first" if rule.cheap else rule.severity
-        rows.append(f"| [{rule.code}](#{rule.code.lower()}) | {severity} | {rule.title} |")
+        severity = f"{rule.fault.severity}, first" if rule.cheap else rule.fault.severity
+        rows.append(f"| [{rule.code}](#{rule.code.lower()}) | {severity} | {rule.fault.title} |")
     return "\n".join(rows) + "\n"
 
 
 def _entry(rule: Rule) -> str:
-    title = rule.title[0].upper() + rule.title[1:]
+    title, remedy = _capitalized(rule.fault.title), _capitalized(rule.fault.advice())
     return (
-        f'<a id="{rule.code.lower()}"></a>\n\n### {rule.code}: {title}\n\n*{rule.severity}.* {rule.why}\n\n'
-        f"**Remedy.** {rule.remedy.rstrip('.')}.\n\n```diff\n{_difference(rule)}```\n"
+        f'<a id="{rule.code.lower()}"></a>\n\n### {rule.code}: {title}\n\n*{rule.fault.severity}.* {rule.fault.why}\n\n'
+        f"**Remedy.** {remedy}.\n\n```diff\n{_difference(rule)}```\n"
     )
 
 
+def _capitalized(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _difference(rule: Rule) -> str:
-    """The bad pair, with what mends it as a difference."""
-    lines = difflib.ndiff(rule.bad.splitlines(keepends=True), rule.mended.splitlines(keepends=True))
+    """The lines that turn the bad pair into the fixed one, as a diff."""
+    lines = difflib.ndiff(rule.bad.splitlines(keepends=True), rule.fixed.splitlines(keepends=True))
     return "".join(f"{line.rstrip()}\n" for line in lines if not line.startswith("?"))
 
 

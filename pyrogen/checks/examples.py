@@ -1,15 +1,14 @@
-"""The example pairs of the rules: source that defines ``pair`` and ``batch``, and how it is run."""
+"""The rules' example pairs: Python source that defines ``pair`` and ``batch``, and how it is run."""
 
 from __future__ import annotations
 
 import linecache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from pyrogen.batch import Batch
-    from pyrogen.pair import Pair
+from pyrogen.batch import Batch
+from pyrogen.pair import Pair
 
 __all__ = ["PRELUDE", "RIGHT", "changed", "load_example"]
 
@@ -22,7 +21,7 @@ from torch import nn
 from torch.distributions import constraints
 from pyrogen import Pair
 """
-"""The imports that stand before every example."""
+"""The imports before every example."""
 
 RIGHT = """\
 def model(x):
@@ -37,18 +36,18 @@ def guide(x):
 encoder, decoder = nn.Linear(3, 2), nn.Linear(2, 3)
 pair, batch = Pair.of(model, guide), torch.randn(8, 3)
 """
-"""A right pair, from which most rules make their bad one."""
+"""A pair without faults, of which most rules make their bad one."""
 
 
 def changed(source: str, *replacements: tuple[str, str]) -> str:
-    """A source with passages replaced.
+    """Replace passages of a source.
 
     Args:
         source: the source.
-        replacements: each passage, which must stand in it once, and what takes its place.
+        replacements: each passage, which must occur exactly once, and its replacement.
 
     Raises:
-        ValueError: a passage does not stand in the source once.
+        ValueError: a passage does not occur exactly once.
 
     Example:
         >>> changed("a = 1", ("1", "2"))
@@ -56,17 +55,17 @@ def changed(source: str, *replacements: tuple[str, str]) -> str:
     """
     for old, new in replacements:
         if source.count(old) != 1:
-            raise ValueError(f"{old!r} stands {source.count(old)} times in the source, not once")
+            raise ValueError(f"{old!r} occurs {source.count(old)} times in the source, not once")
         source = source.replace(old, new)
     return source
 
 
 def load_example(source: str, name: str = "example") -> tuple[Pair, Batch]:
-    """The pair and the batch that a source defines.
+    """Run a source and return its pair and batch.
 
     Args:
         source: Python source that defines ``pair`` and ``batch``; `PRELUDE` runs before it, with torch's generator seeded.
-        name: stands for a file's name in the lines of findings, as ``<name>:12``.
+        name: takes the place of a file's name in the lines of findings, as ``<name>:12``.
     """
     file = f"<{name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)

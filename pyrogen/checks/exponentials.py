@@ -1,4 +1,4 @@
-"""Whether a tensor is the exponential of a network's output, read off autograd's graph."""
+"""Whether a tensor is the exponential of a network's output, read from autograd's graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["exponential_of_a_network"]
 
 _LINEAR = ("Mul", "Div", "Add", "Sub", "Neg", "Split", "Slice", "Select", "Index", "View", "Unsqueeze", "Squeeze", "Expand")
-_SHAPED = (
+_SHAPE = (
     "Chunk",
     "Transpose",
     "Permute",
@@ -27,10 +27,10 @@ _NETWORK = ("Addmm", "Mm", "Bmm", "Convolution", "Linear", "Addbmm", "Baddbmm", 
 
 
 def exponential_of_a_network(value: Tensor) -> bool:
-    """Whether a value is exp of something that a layer of weights gives with no bounded function in between.
+    """Tell whether a value is the exponential of a layer's output, with no bounded function in between.
 
     Args:
-        value: any shape, with its gradient's graph.
+        value: any shape, with its autograd graph.
 
     Example:
         >>> import torch
@@ -42,7 +42,7 @@ def exponential_of_a_network(value: Tensor) -> bool:
 
 
 def _finds(start: Any, kinds: tuple[str, ...], then: Any) -> bool:
-    """Whether one of some operations stands behind a node, with linear ones and changes of shape between."""
+    """Whether a node depends on one of some operations through linear ones and changes of shape alone."""
     nodes, seen = [start], set()
     while nodes:
         node = nodes.pop()
@@ -53,6 +53,6 @@ def _finds(start: Any, kinds: tuple[str, ...], then: Any) -> bool:
         if kind in kinds:
             if then is None or then(node):
                 return True
-        elif kind in _LINEAR or kind in _SHAPED:
+        elif kind in _LINEAR or kind in _SHAPE:
             nodes += [following for following, _ in node.next_functions]
     return False

@@ -1,12 +1,12 @@
-"""Runs of a pair without numbers: on torch's ``meta`` device, and with fake tensors on ``cuda:0``, judged by torch.
+"""Runs of a pair on tensors without values: on torch's ``meta`` device, and on fake tensors on ``cuda:0``.
 
-The pair's parameters and buffers are swapped for others during the run (`torch.func.functional_call`), so that it is
-neither copied nor changed.
+Torch's own device rules judge them. The pair's parameters and buffers are replaced during the run
+(`torch.func.functional_call`), so that it is neither copied nor changed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +14,9 @@ from torch import Tensor
 from pyrogen.batch import map_tensors
 from pyrogen.lines import line_of_error
 
-from .once import once
-from .rehearsal import adam_step, few_rows, without_validation
-from .swapped import state_of, swapped_run
-
-if TYPE_CHECKING:
-    from .subject import Subject
+from .functional import log_weight_of, state_of
+from .simulated_step import adam_step, few_rows, without_validation
+from .subject import Subject, memoize
 
 __all__ = ["Verdict", "on_fake_cuda", "on_meta"]
 
@@ -40,13 +37,13 @@ _READ = (
 
 
 class Verdict:
-    """How a run without numbers ended.
+    """How a run without values ended.
 
     Attributes:
         error: what was raised, or None.
-        line: the line of the user's code on the way to it.
-        mixed: whether torch says that tensors lie on different devices.
-        read: whether the run needs the value of a tensor, which none has here, so that it cannot go on.
+        line: the line of the user's code that led to it.
+        mixed: whether torch says that tensors are on different devices.
+        read: whether the run stopped because it needs the value of a tensor.
     """
 
     def __init__(self, error: Exception | None) -> None:
@@ -57,7 +54,7 @@ class Verdict:
         self.read = any(words in message for words in _READ) or "DataDependentOutput" in message
 
 
-@once
+@memoize
 def on_meta(subject: Subject) -> Verdict:
     """Run guide and model, the gradient and one step of Adam on the meta device."""
 
@@ -68,18 +65,18 @@ def on_meta(subject: Subject) -> Verdict:
             state[name].requires_grad_(trained.requires_grad)
             parameters += [state[name]] if trained.requires_grad else []
         batch = map_tensors(few_rows(subject), lambda tensor: tensor.to("meta"))
-        log_weight = swapped_run(subject, state, batch, gradients=True)
+        log_weight = log_weight_of(subject, state, batch, gradients=True)
         if log_weight.requires_grad and parameters:
             adam_step(parameters, log_weight)
 
     return _verdict(work)
 
 
-@once
+@memoize
 def on_fake_cuda(subject: Subject) -> Verdict:
     """Run guide and model with fake tensors on ``cuda:0``.
 
-    Without a CUDA build of torch some calls (indexing among them) cannot be made on such tensors: an error that is neither
+    Without a CUDA build of torch some calls, such as indexing, fail on such tensors: an error that is neither
     `Verdict.mixed` nor `Verdict.read` says nothing about the pair.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode  # slow to load
@@ -87,7 +84,7 @@ def on_fake_cuda(subject: Subject) -> Verdict:
     def work() -> None:
         with FakeTensorMode(allow_non_fake_inputs=True):
             state = {name: _on_cuda(tensor) for name, tensor in state_of(subject.pair).items()}
-            swapped_run(subject, state, map_tensors(rows, _on_cuda), gradients=False)
+            log_weight_of(subject, state, map_tensors(rows, _on_cuda), gradients=False)
 
     rows = few_rows(subject)
     return _verdict(work)

@@ -1,72 +1,94 @@
-"""What a rule is: one fault that a pair can have, how to see it, why it matters and what to do."""
+"""What a rule is: a fault that a pair can have, how to find it, and an example with and without it."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
 
-from .finding import Finding, Group, Severity
+from pyrogen.faults import Fault, Severity
 
-if TYPE_CHECKING:
-    from .subject import Subject
+from .examples import RIGHT
+from .findings import Finding
+from .subject import Subject
 
-__all__ = ["Rule"]
+__all__ = ["GROUPS", "Rule", "Seen", "rule"]
+
+GROUPS = ("structure", "support", "vectorisation", "numbers", "randomness", "devices", "quality")
+"""The groups of rules; the first digit of a code counts them, from 1."""
 
 
-class Rule(ABC):
-    """One fault that a pair can have.
+@dataclass(frozen=True)
+class Seen:
+    """One place where a rule finds its fault."""
 
-    To add one: a file in ``rules/`` with a subclass that fills in all that stands below and yields a finding for each place
-    where it sees its fault, and an entry in ``rules/__init__.py``. `look` runs with all generators seeded and with the
-    pair's parameters, buffers and modes put back afterwards; it may draw, differentiate and step, inside
-    ``subject.running()``. What `Pair.structure` says under the rule's code becomes a finding without its help.
-    Return early where the rule does not apply. A rule that raises is reported as one that could not run.
+    words: str
+    """What was seen, with its numbers."""
+    site: str | None = None
+    """Name of the sample site."""
+    shape: tuple[int, ...] | None = None
+    """Shape of what was seen; that of the site if only a site is given."""
+    line: str | None = None
+    """Place in the user's code; that of the site if only a site is given."""
+    severity: Severity | None = None
+    """Another severity than the fault's."""
+    remedy: str | None = None
+    """Another remedy than the fault's."""
+
+
+Detector: TypeAlias = Callable[[Subject], Iterator[Seen]]
+
+
+@dataclass(eq=False)
+class Rule:
+    """One fault that a pair can have, and how to find it.
+
+    What `Pair.structure` says under the fault's code becomes a finding by itself, so that many rules are a row of a table
+    (``rules/from_structure.py``). To add any other, write a generator that takes a `Subject` and yields `Seen`, under the
+    decorator `rule`, in the file of its group in ``rules/``. It runs with all random number generators seeded, and the
+    pair's parameters, buffers and modes are put back afterwards; it may draw, differentiate and step, inside
+    ``subject.running()``. Return early where the rule does not apply. A rule that raises is reported as not run.
+
+    Attributes:
+        fault: the code of the fault and its words.
+        bad: Python source that defines ``pair`` and ``batch`` with the fault; the catalogue shows it, the tests run it.
+        fixed: the same without the fault.
+        cheap: whether `fit` and `compare` run the rule first: it costs no run of the pair beside those that every use makes.
+        trained: whether the rule looks at fitted pairs only.
+        detector: finds what `Pair.structure` does not, if there is anything.
     """
 
-    code: ClassVar[str]
-    """``PG`` and three digits, of which the first is the group's."""
-    title: ClassVar[str]
-    """The fault, as a short sentence without a full stop."""
-    group: ClassVar[Group]
-    severity: ClassVar[Severity]
-    why: ClassVar[str]
-    """What goes wrong if the pair is left as it is."""
-    remedy: ClassVar[str]
-    """What to do, as an imperative."""
-    cheap: ClassVar[bool] = False
-    """Whether `fit` and `compare` look first: it costs no run of the pair beside those that every use makes."""
-    always: ClassVar[bool] = False
-    """Whether the rule looks even at a pair that `Pair.structure` refuses."""
-    trained: ClassVar[bool] = False
-    """Whether the rule looks at fitted pairs only."""
-    bad: ClassVar[str]
-    """Python source that defines ``pair`` and ``batch`` with the fault; the catalogue shows it, the tests run it."""
-    mended: ClassVar[str]
-    """The same without the fault."""
+    fault: Fault
+    bad: str
+    fixed: str = RIGHT
+    cheap: bool = False
+    trained: bool = False
+    detector: Detector | None = None
 
-    @abstractmethod
+    @property
+    def code(self) -> str:
+        """The fault's code."""
+        return self.fault.code
+
+    @property
+    def group(self) -> str:
+        """The group that the code belongs to, one of `GROUPS`."""
+        return GROUPS[int(self.code[2]) - 1]
+
     def look(self, subject: Subject) -> Iterator[Finding]:
-        """Yield what there is to say about a pair; see `Rule`."""
+        """Yield what the rule finds beyond what `Pair.structure` says."""
+        for seen in self.detector(subject) if self.detector is not None else ():
+            yield self.finding(seen, subject)
 
-    def found(
-        self,
-        seen: str,
-        *,
-        site: str | None = None,
-        shape: tuple[int, ...] | None = None,
-        line: str | None = None,
-        severity: Severity | None = None,
-        remedy: str | None = None,
-    ) -> Finding:
-        """A finding of this rule.
+    def finding(self, seen: Seen, subject: Subject) -> Finding:
+        """The finding for a place where the fault is seen."""
+        remedy = seen.remedy or self.fault.advice(site=seen.site, plate=subject.pair.data_plate)
+        severity = seen.severity or self.fault.severity
+        return Finding(self.code, severity, seen.words, remedy, seen.site, seen.shape, seen.line)
 
-        Args:
-            seen: what was seen, with its numbers.
-            site: name of the sample site.
-            shape: shape of what was seen.
-            line: place in the user's code; that of the site if only a site is given (the runner fills it in).
-            severity: another than the rule's.
-            remedy: another than the rule's.
-        """
-        return Finding(self.code, severity or self.severity, seen, remedy or self.remedy, site, shape, line)
+
+def rule(
+    fault: Fault, *, bad: str, fixed: str = RIGHT, cheap: bool = False, trained: bool = False
+) -> Callable[[Detector], Rule]:
+    """Make a rule of a detector; see `Rule` for the arguments."""
+    return lambda detector: Rule(fault, bad, fixed, cheap, trained, detector)

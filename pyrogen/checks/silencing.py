@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import linecache
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .finding import Finding
+from pyrogen.pair import Pair
 
-if TYPE_CHECKING:
-    from pyrogen.pair import Pair
+from .findings import Finding
 
 __all__ = ["Silencer"]
 
@@ -21,7 +20,7 @@ class Silencer:
     """Knows which findings of a pair its author has silenced.
 
     A comment counts on the line that a finding names, and on the ``def`` and ``class`` lines of the programs. Without codes
-    in brackets it silences all; with some, those that begin so.
+    in brackets it silences all findings; with codes, those whose codes begin with one of them.
     """
 
     def __init__(self, pair: Pair) -> None:
@@ -34,7 +33,7 @@ class Silencer:
 
 
 def _codes(line: str) -> list[str]:
-    """Beginnings of the codes that a line silences; an empty one begins all."""
+    """Beginnings of the codes that a line silences; the empty string silences all."""
     found = _COMMENT.search(line)
     if found is None:
         return []
@@ -49,7 +48,7 @@ def _line(finding: Finding) -> list[str]:
 
 
 def _heads(pair: Pair) -> list[str]:
-    """The lines of the ``def`` statements of the pair's programs, and of the ``class`` statement around them."""
+    """The ``def`` lines of the pair's programs, and the ``class`` line around them."""
     programs: list[Any] = [pair.model, pair.guide]
     if type(pair).__name__ == "_FunctionPair":
         programs = [getattr(program, "forward", program) for program in vars(pair)["_programs"] if program is not None]
@@ -66,7 +65,7 @@ def _heads(pair: Pair) -> list[str]:
 
 
 def _statement(lines: list[str], start: int) -> list[str]:
-    """The lines from a decorator, ``def`` or ``class`` on, to the colon that ends it."""
+    """The lines of a statement from its decorator, ``def`` or ``class`` to the colon."""
     for end in range(start, min(start + 20, len(lines))):
         if lines[end].partition("#")[0].rstrip().endswith(":"):
             return lines[start : end + 1]

@@ -1,11 +1,12 @@
-"""What the rules look at: a pair and a batch, with what one looks up about them often, computed once."""
+"""What the rules look at: a pair and a batch, with what many rules need of them, computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import pyro
 import pyro.poutine as poutine
@@ -16,21 +17,22 @@ from torch import Tensor
 
 from pyrogen.batch import Batch, arguments, device_of, index, length
 from pyrogen.errors import PairError
+from pyrogen.faults import PROGRAM_FAILS
 from pyrogen.lines import LineRecorder, line_of_error
+from pyrogen.pair import Pair
 from pyrogen.programs.probe import frozen_stay_frozen
 from pyrogen.programs.run import Sites, run_guide, run_model
 from pyrogen.programs.structure import Structure, evaluation_mode
 from pyrogen.programs.traces import innermost, samples
 from pyrogen.programs.vectorization import log_probs
 
-if TYPE_CHECKING:
-    from pyrogen.pair import Pair
+__all__ = ["Subject", "memoize"]
 
-__all__ = ["Subject"]
+Value = TypeVar("Value")
 
 
 class Subject:
-    """A pair and a batch under examination.
+    """A pair and a batch that are checked.
 
     Attributes:
         pair: the pair; run its programs inside `running`.
@@ -48,7 +50,7 @@ class Subject:
 
     @contextmanager
     def running(self, *, training: bool = False, gradients: bool = False) -> Iterator[None]:
-        """Where rules run the pair's programs: its own parameters in Pyro's store, validation off.
+        """Make the pair ready to run: its own parameters in Pyro's store, validation off.
 
         Args:
             training: run in training mode instead of evaluation mode.
@@ -80,7 +82,7 @@ class Subject:
             return error
         except Exception as error:  # whatever the pair makes Pyro or torch raise
             line = line_of_error(error)
-            return PairError(f"the pair cannot be examined: {type(error).__name__}: {error}", code="PG100", line=line)
+            return PROGRAM_FAILS.error(f"the pair cannot be run: {type(error).__name__}: {error}", remedy="", line=line)
         return None
 
     @property
@@ -90,14 +92,15 @@ class Subject:
 
     @cached_property
     def traces(self) -> tuple[Trace, Trace]:
-        """Traces of the guide, and of the model replayed against it, in evaluation mode, on the batch; each sample site
-        has its place in the user's code under ``"line"``.
+        """Traces of the guide, and of the model replayed against it, in evaluation mode, on the batch.
+
+        Each sample site has its place in the user's code under ``"line"``.
         """
         with self.running(), _seeded(0, self.batch):
             return self.trace()
 
     def trace(self, batch: Batch | None = None) -> tuple[Trace, Trace]:
-        """New traces of guide and model, on the subject's batch or another; call inside `running`."""
+        """Trace guide and model anew, on the subject's batch or another; call inside `running`."""
         args, kwargs = (self.args, self.kwargs) if batch is None else arguments(batch)
         with poutine.trace() as guide, LineRecorder():
             self.pair.guide(*args, **kwargs)
@@ -116,7 +119,7 @@ class Subject:
         return dict(samples(self.traces[1]))
 
     def line_of(self, site: str, *, guide: bool = False) -> str | None:
-        """Place of a site's statement in the user's code; in the model, or, if there is none or so asked, the guide."""
+        """Find a site's statement in the user's code: in the model first, or with `guide` in the guide."""
         for sites in (self.guide, self.model) if guide else (self.model, self.guide):
             if site in sites:
                 line: str | None = sites[site].get("line")
@@ -124,7 +127,7 @@ class Subject:
         return None
 
     def run(self, *, particles: int | None = None, batch: Batch | None = None) -> tuple[Sites, Sites]:
-        """Sites of the guide and of the model for new draws (`pyrogen.run`); call inside `running`.
+        """Run guide and model on new draws (`pyrogen.run`) and return their sites; call inside `running`.
 
         Args:
             particles: size of a leftmost particle dimension, or None for a run without one.
@@ -138,7 +141,7 @@ class Subject:
 
     @cached_property
     def draws(self) -> dict[str, Tensor]:
-        """Values of the latents that the guide has drawn in `traces`, without those that follow from others (Delta)."""
+        """Values of the latents that the guide draws in `traces`, without those that a Delta computes."""
         return {
             name: site["value"]
             for name, site in self.guide.items()
@@ -148,7 +151,7 @@ class Subject:
     def log_probs(
         self, batch: Batch | None = None, latents: dict[str, Tensor] | None = None
     ) -> dict[tuple[str, str], tuple[int | None, Tensor]]:
-        """Log densities of all sites, in nats, not masked, always under the same random numbers; call inside `running`.
+        """Compute the log densities of all sites, in nats, not masked, under fixed random numbers; call inside `running`.
 
         Args:
             batch: another batch than the subject's.
@@ -163,7 +166,7 @@ class Subject:
 
     @cached_property
     def replacement(self) -> tuple[int, Batch] | None:
-        """The number of a datum, and the batch with another of its data in that one's place; None where all are equal."""
+        """The row of a datum, and the batch with another datum in its place; None where all data are equal."""
         tensors = [value for value in (*self.args, *self.kwargs.values()) if isinstance(value, Tensor)]
         for datum in range(min(self.rows, 64)):
             other = (datum + 1) % self.rows
@@ -173,16 +176,42 @@ class Subject:
                 return datum, index(self.batch, rows.to(tensors[0].device))
         return None
 
+    def shake_parameters(self) -> None:
+        """Add a little noise to all parameters: a network that begins with zeros says nothing of its input."""
+        with torch.no_grad():
+            for parameter in self.pair.parameters():
+                if parameter.is_floating_point():
+                    parameter.add_(torch.randn_like(parameter), alpha=0.1)
+
     def log_weight(self, guide: Sites, model: Sites) -> Tensor:
-        """Sum over all sites of the model's log densities less the guide's, in nats: a scalar with a gradient."""
+        """Sum the model's log densities less the guide's over all sites, in nats: a scalar with a gradient."""
         terms = [site.log_prob().sum() for site in model.visited.values()]
         terms += [-site.log_prob().sum() for site in guide.visited.values()]
         return torch.stack(terms).sum()
 
 
+def memoize(compute: Callable[[Subject], Value]) -> Callable[[Subject], Value]:
+    """Keep what a function computes of a subject, or raises, for later calls with the same subject."""
+    known: WeakKeyDictionary[Subject, tuple[Value | None, Exception | None]] = WeakKeyDictionary()
+
+    @wraps(compute)
+    def look_up(subject: Subject) -> Value:
+        if subject not in known:
+            try:
+                known[subject] = compute(subject), None
+            except Exception as error:  # whatever the program raises
+                known[subject] = None, error
+        value, failure = known[subject]
+        if failure is not None:
+            raise failure
+        return value  # type: ignore[return-value]
+
+    return look_up
+
+
 @contextmanager
 def _seeded(seed: int, batch: Batch) -> Iterator[None]:
-    """Seed the generators of the CPU and of the batch's device meanwhile."""
+    """Seed the generators of the CPU and of the batch's device inside, and put them back afterwards."""
     device = device_of(batch)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):

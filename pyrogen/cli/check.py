@@ -1,7 +1,7 @@
 """Look for faults of a pair before it trains: its sites, supports, shapes, numbers, and what it would do on a GPU.
 
 PAIR is what pyrogen fit takes, or a run directory that it wrote, whose guide's quality is then looked at, too. Every finding
-has a code, which docs/checks.md explains; a comment "# pyrogen: ignore[CODE]" on the line that it names silences it.
+has a code, which docs/generated/checks.md explains; a comment "# pyrogen: ignore[CODE]" on its line silences it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import pyrogen
 from pyrogen.checks import RULES, Finding, Report, check
 from pyrogen.checks.catalogue import catalogue
 from pyrogen.checks.examples import changed, load_example
-from pyrogen.checks.preservation import preserved
+from pyrogen.checks.snapshot import preserved
 from pyrogen.errors import ConfigurationError, DataError, NotPerDatum, PairError
 
 BATCH_NORM = right.VAE.replace("nn.Linear(6, 8), nn.Tanh(),", "nn.Linear(6, 8), nn.BatchNorm1d(8),")
@@ -264,5 +264,5 @@ def test_the_package_offers_it():
 
 
 def test_the_catalogue_is_up_to_date(request):
-    page = (request.config.rootpath / "docs" / "checks.md").read_text()
-    assert page == catalogue(), "run: python -m pyrogen.checks.catalogue > docs/checks.md"
+    page = (request.config.rootpath / "docs" / "generated" / "checks.md").read_text()
+    assert page == catalogue(), "run: python -m pyrogen.checks.catalogue > docs/generated/checks.md"

@@ -12,7 +12,7 @@ from torch import nn
 from pyrogen.checks import RULES, check
 from pyrogen.checks.examples import RIGHT, changed, load_example
 from pyrogen.checks.fake_runs import on_fake_cuda, on_meta
-from pyrogen.checks.rehearsal import rehearse
+from pyrogen.checks.simulated_step import simulate_step
 from pyrogen.checks.subject import Subject
 from pyrogen.models import VAE
 
@@ -87,9 +87,9 @@ def looked_at(text):
 
 
 @pytest.mark.parametrize("rule", DEVICES, ids=lambda rule: rule.code)
-def test_the_bad_pair_has_the_fault_and_the_mended_one_has_nothing(rule):
+def test_the_bad_pair_has_the_fault_and_the_fixed_one_has_nothing(rule):
     assert rule.code in {code for code, _ in looked_at(rule.bad)}
-    assert not looked_at(rule.mended)
+    assert not looked_at(rule.fixed)
 
 
 @pytest.mark.parametrize("name", [*MIXED, *WAITING])
@@ -138,14 +138,14 @@ def test_all_faults_of_a_pair_are_found_in_one_run():
 
 @pytest.mark.parametrize("name", [*MIXED, *MOVING])
 def test_torch_itself_judges_the_same(name):
-    """Where torch's own fake CUDA device comes to a verdict, the played one has the same."""
+    """Where torch's own fake CUDA device comes to a verdict, the simulated one has the same."""
     text = source(MIXED[name][2], MIXED[name][3]) if name in MIXED else source(MOVING[name], FILL)
     subject = Subject(*load_example(text))
     verdict = on_fake_cuda(subject)
     if verdict.error is not None and not verdict.mixed:
         assert name in UNJUDGED
         return
-    assert verdict.mixed == bool(rehearse(subject).meetings)
+    assert verdict.mixed == bool(simulate_step(subject).mixes)
 
 
 def test_a_step_on_the_meta_device_needs_no_values():
@@ -156,7 +156,7 @@ def test_a_step_on_the_meta_device_needs_no_values():
     assert "item" in on_meta(subject).error
 
 
-def test_a_rehearsal_leaves_the_pair_as_it_was():
+def test_a_simulated_step_leaves_the_pair_as_it_was():
     torch.manual_seed(0)
     vae, x = VAE((9,), latent=2, hidden=(8,)), torch.ones(16, 9)
     vae.encoder.net.append(nn.BatchNorm1d(4))

@@ -21,9 +21,9 @@ def found(text):
 
 
 @pytest.mark.parametrize("rule", NUMBERS, ids=lambda rule: rule.code)
-def test_the_bad_pair_has_the_fault_and_the_mended_one_has_nothing(rule):
+def test_the_bad_pair_has_the_fault_and_the_fixed_one_has_nothing(rule):
     assert rule.code in {code for code, *_ in found(rule.bad)}
-    assert not found(rule.mended)
+    assert not found(rule.fixed)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from pyrogen.checks import RULES, check
 from pyrogen.checks.examples import changed, load_example
-from pyrogen.checks.fitted import FITTED, khats, units
+from pyrogen.checks.fitted_guide import FITTED, khats, latent_units
 from pyrogen.checks.subject import Subject
 from pyrogen.models import DiscreteVAE, LinearGaussianVAE
 
@@ -21,9 +21,9 @@ def found(text):
 
 
 @pytest.mark.parametrize("rule", QUALITY, ids=lambda rule: rule.code)
-def test_the_bad_pair_has_the_fault_and_the_mended_one_has_nothing(rule):
+def test_the_bad_pair_has_the_fault_and_the_fixed_one_has_nothing(rule):
     assert rule.code in {code for code, _ in found(rule.bad)}
-    assert not found(rule.mended)
+    assert not found(rule.fixed)
 
 
 def test_they_look_at_fitted_pairs_only():
@@ -55,11 +55,11 @@ def test_activity_is_the_variance_of_the_means_over_that_of_the_prior():
     pair, x = load_example(
         changed(FITTED, ("x / 2, 0.7", "x * x.new_tensor([0.3, 0.0]), 0.7"), ("x.new_zeros(2), 1.0", "x.new_zeros(2), 2.0"))
     )
-    (unit,) = units(Subject(pair, x))
-    assert unit.site == "z"
+    (units,) = latent_units(Subject(pair, x))
+    assert units.site == "z"
     expected = (x * torch.tensor([0.3, 0.0])).var(0) / 4.0
-    torch.testing.assert_close(unit.activity, expected)
-    torch.testing.assert_close(unit.scale, torch.full((64, 2), 0.35))
+    torch.testing.assert_close(units.variance / units.prior_variance, expected)
+    torch.testing.assert_close(units.scale, torch.full((64, 2), 0.35))
 
 
 def test_a_discrete_latent_has_no_floor():
@@ -68,9 +68,9 @@ def test_a_discrete_latent_has_no_floor():
     pair = DiscreteVAE((5,), latent=3, hidden=(4,))
     with torch.no_grad():
         pair.encoder[-1].weight.mul_(1e3)
-    (unit,) = units(Subject(pair, x))
-    assert (unit.activity > 0.01).any()
-    assert unit.scale.min() < 1e-3
+    (units,) = latent_units(Subject(pair, x))
+    assert units.active.any()
+    assert units.scale.min() < 1e-3
     report = check(pair, x, select=["PG703", "PG704"], trained=True)
     assert not report.findings
     assert not report.skipped

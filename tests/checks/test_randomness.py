@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pyrogen.checks import RULES, check
-from pyrogen.checks.draws import numpy_state
 from pyrogen.checks.examples import RIGHT, changed, load_example
+from pyrogen.checks.random_runs import numpy_state
 
 RANDOMNESS = [rule for rule in RULES if rule.code.startswith("PG5")]
 ENCODED, DECODED, HELD = "encoder(x)", "decoder(z)", "encoder, decoder ="
@@ -22,9 +22,9 @@ def found(text):
 
 
 @pytest.mark.parametrize("rule", RANDOMNESS, ids=lambda rule: rule.code)
-def test_the_bad_pair_has_the_fault_and_the_mended_one_has_nothing(rule):
+def test_the_bad_pair_has_the_fault_and_the_fixed_one_has_nothing(rule):
     assert rule.code in {code for code, *_ in found(rule.bad)}
-    assert not found(rule.mended)
+    assert not found(rule.fixed)
 
 
 FAULTS = {
@@ -64,7 +64,7 @@ def test_a_fault_has_its_code_and_its_line(name):
     code, line, passage, before = FAULTS[name]
     what = ENCODED if "encoder" in passage or "rsample" in passage else DECODED
     seen = found(changed(RIGHT, (what, passage), (HELD, before + HELD)))
-    severity = next(rule.severity for rule in RANDOMNESS if rule.code == code)
+    severity = next(rule.fault.severity for rule in RANDOMNESS if rule.code == code)
     assert (code, severity, f"<example>:{line}") in seen
 
 
