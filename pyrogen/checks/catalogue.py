@@ -6,7 +6,7 @@ import difflib
 import sys
 
 from .examples import PRELUDE
-from .rule import Rule
+from .rule import GROUPS, Rule
 from .rules import RULES
 
 __all__ = ["catalogue"]
@@ -46,16 +46,6 @@ run its examples, each after these imports:
 
 """
 
-_GROUPS = {
-    "structure": "Structure: do the sites and plates of model, guide and batch fit",
-    "support": "Support: do the values lie where the distributions have density",
-    "vectorisation": "Vectorisation: do many data and many particles stay apart",
-    "numbers": "Numbers: are log densities and gradients finite and of one precision",
-    "randomness": "Randomness: do draws come from sites alone",
-    "devices": "Devices: would the pair run on a GPU, and without waiting",
-    "quality": "Quality of the guide, after training",
-}
-
 
 def catalogue() -> str:
     """The page, as Markdown."""
@@ -64,7 +54,7 @@ def catalogue() -> str:
     for rule in RULES:
         if rule.group != group:
             group = rule.group
-            parts.append(f"## {_GROUPS[group]}\n")
+            parts.append(f"## {GROUPS[group]}\n")
         parts.append(_entry(rule))
     return "\n".join(parts)
 

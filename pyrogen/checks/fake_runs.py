@@ -6,6 +6,7 @@ Torch's own device rules judge them. The pair's parameters and buffers are repla
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -20,19 +21,10 @@ from .subject import Subject, memoize
 
 __all__ = ["Verdict", "on_fake_cuda", "on_meta"]
 
-_MIXED = (
-    "on the same device",
-    "two different devices",
-    "FakeTensor Device Propagation",
-    "but expected device",
-    "not on the",
-)
-_READ = (
-    "_local_scalar_dense",
-    "Tensor.item() cannot be called",
-    "data-dependent",
-    "Cannot copy out of meta tensor",
-    "nonzero",
+_MIXED = re.compile("on the same device|two different devices|FakeTensor Device Propagation|but expected device|not on the")
+_READ = re.compile(
+    r"_local_scalar_dense|Tensor\.item\(\) cannot be called|data-dependent|DataDependentOutput"
+    "|Cannot copy out of meta tensor|nonzero"
 )
 
 
@@ -50,8 +42,8 @@ class Verdict:
         message = "" if error is None else f"{type(error).__name__}: {error}"
         self.error = message.splitlines()[0] if message else None
         self.line = None if error is None else line_of_error(error)
-        self.mixed = any(words in message for words in _MIXED)
-        self.read = any(words in message for words in _READ) or "DataDependentOutput" in message
+        self.mixed = _MIXED.search(message) is not None
+        self.read = _READ.search(message) is not None
 
 
 @memoize

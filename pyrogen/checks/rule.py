@@ -14,8 +14,16 @@ from .subject import Subject
 
 __all__ = ["GROUPS", "Rule", "Seen", "rule"]
 
-GROUPS = ("structure", "support", "vectorisation", "numbers", "randomness", "devices", "quality")
-"""The groups of rules; the first digit of a code counts them, from 1."""
+GROUPS = {
+    "structure": "Structure: do the sites and plates of model, guide and batch fit",
+    "support": "Support: do the values lie where the distributions have density",
+    "vectorisation": "Vectorisation: do many data and many particles stay apart",
+    "numbers": "Numbers: are log densities and gradients finite and of one precision",
+    "randomness": "Randomness: do draws come from sites alone",
+    "devices": "Devices: would the pair run on a GPU, and without waiting",
+    "quality": "Quality of the guide, after training",
+}
+"""The groups of rules with their headings; the first digit of a code counts them, from 1."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class Rule:
     @property
     def group(self) -> str:
         """The group that the code belongs to, one of `GROUPS`."""
-        return GROUPS[int(self.code[2]) - 1]
+        return list(GROUPS)[int(self.code[2]) - 1]
 
     def look(self, subject: Subject) -> Iterator[Finding]:
         """Yield what the rule finds beyond what `Pair.structure` says."""

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from pyrogen.batch import Batch, index, signature
 from pyrogen.errors import ConfigurationError, PairError
+from pyrogen.faults import PROGRAM_FAILS
 from pyrogen.lines import line_of_error
 from pyrogen.pair import Pair
 
@@ -198,7 +199,7 @@ def _reason_to_skip(rule: Rule, subject: Subject) -> str | None:
 def _refused_by(subject: Subject) -> str:
     """The code of the rule that refuses a pair; that of programs that fail, where it has none that is known."""
     code = None if subject.refusal is None else subject.refusal.code
-    return code if code in _CODES else "PG100"
+    return code if code in _CODES else PROGRAM_FAILS.code
 
 
 def _without_tensors(text: str) -> str:

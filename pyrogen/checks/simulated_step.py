@@ -15,7 +15,8 @@ from pyrogen.batch import Batch, arguments, index, map_tensors
 
 from .functional import log_weight_of, state_of
 from .subject import Subject, memoize
-from .watchers.simulated_cuda import DeviceMix, HostRead, SimulatedCuda
+from .watchers.device_record import DeviceMix, HostRead, SimulatedCuda
+from .watchers.simulated_cuda import simulate
 
 __all__ = ["SimulatedStep", "adam_step", "few_rows", "simulate_step", "uses_given_state", "without_validation"]
 
@@ -47,14 +48,14 @@ def simulate_step(subject: Subject) -> SimulatedStep:
     trained = [state[name] for name, parameter in subject.pair.named_parameters() if parameter.requires_grad]
     device = SimulatedCuda()
     device.place([*state.values(), *_tensors(first)])
-    with without_validation(), device.simulate():
+    with without_validation(), simulate(device):
         log_weight = log_weight_of(subject, state, first, gradients=True)
         operations, reads, found = list(device.operations), list(device.reads), list(device.mixes)
         if log_weight.requires_grad and trained:
             adam_step(trained, log_weight)
     again = SimulatedCuda(expected=operations)
     again.place([*state.values(), *_tensors(second)])
-    with without_validation(), again.simulate():
+    with without_validation(), simulate(again):
         log_weight_of(subject, state, second, gradients=True)
     difference = again.first_difference
     if difference is None and len(again.operations) < len(operations):
@@ -78,7 +79,7 @@ def uses_given_state(subject: Subject) -> bool:
     batch = map_tensors(few_rows(subject), _on_cpu)
     device = SimulatedCuda()
     device.place([*state.values(), *_tensors(batch)])
-    with without_validation(), device.simulate():
+    with without_validation(), simulate(device):
         log_weight_of(subject, state, batch, gradients=False)
     storages = {tensor.untyped_storage()._cdata for tensor in own.values()}
     strange = [mix.origin.tensor for mix in device.mixes]

@@ -21,8 +21,6 @@ from ..examples import RIGHT, changed
 from ..rule import Seen, rule
 from ..subject import Subject
 
-__all__ = ["batch_not_observed", "data_mixed", "guide_ignores_data", "latent_without_gradient", "latent_without_influence"]
-
 
 @rule(faults.DATA_MIXED, bad=changed(RIGHT, ("encoder(x)", "encoder(x - x.mean(0))")))
 def data_mixed(subject: Subject) -> Iterator[Seen]:

@@ -13,16 +13,7 @@ from ..rule import Seen, rule
 from ..simulated_step import simulate_step, uses_given_state
 from ..subject import Subject
 from ..tensor_names import name_of
-from ..watchers.simulated_cuda import DeviceMix, HostRead
-
-__all__ = [
-    "host_reads",
-    "numpy_of_device_tensor",
-    "operations_differ",
-    "shape_depends_on_values",
-    "tensor_on_default_device",
-    "unowned_tensor",
-]
+from ..watchers.device_record import DeviceMix, HostRead
 
 
 @rule(

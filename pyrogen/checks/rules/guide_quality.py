@@ -11,8 +11,6 @@ from ..fitted_guide import FITTED, khats, latent_units
 from ..rule import Seen, rule
 from ..subject import Subject
 
-__all__ = ["heavy_tail", "inactive_units", "posterior_collapse", "scale_at_floor"]
-
 _LARGEST_KHAT = 0.7
 _LEAST_SCALE = 1e-3
 

@@ -23,16 +23,6 @@ from ..gradient_runs import (
 from ..rule import Seen, rule
 from ..subject import Subject
 
-__all__ = [
-    "fails_on_extreme_data",
-    "gradient_is_zero",
-    "gradient_not_finite",
-    "log_prob_not_finite",
-    "parameter_without_gradient",
-    "promoted_to_double",
-    "scale_explodes",
-]
-
 _LEAST_SCALE, _LARGEST_SCALE = 1e-15, 1e15
 
 

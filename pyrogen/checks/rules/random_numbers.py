@@ -15,15 +15,6 @@ from ..random_runs import line_that_changes, numpy_state, randomness_of
 from ..rule import Seen, rule
 from ..subject import Subject
 
-__all__ = [
-    "batch_norm",
-    "draw_by_python",
-    "draw_outside_sites",
-    "dropout_in_evaluation",
-    "not_determined_by_seed",
-    "seeds_generator",
-]
-
 _NETWORKS = "encoder, decoder ="
 
 

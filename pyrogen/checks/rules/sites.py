@@ -18,8 +18,6 @@ from ..examples import RIGHT, changed
 from ..rule import Seen, rule
 from ..subject import Subject
 
-__all__ = ["no_pathwise_gradient", "one_length_only", "sites_vary", "summed_out"]
-
 _RUNS = 8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,6 @@ from pyrogen.programs.traces import innermost
 from ..examples import RIGHT, changed
 from ..rule import Seen, rule
 from ..subject import Subject
-
-__all__ = ["prior_not_covered", "unconstrained_argument"]
 
 _DRAWS = 64
 _LEAST_SHARE = 0.005
@@ -102,7 +101,7 @@ def unconstrained_argument(subject: Subject) -> Iterator[Seen]:
     seen: set[tuple[str, str]] = set()
     before = [parameter.detach().clone() for parameter in subject.pair.parameters()]
     with subject.running():
-        for change in (_same, _maybe_negated, _maybe_negated, _with_noise, _far):
+        for change in (_same, _maybe_negated, _maybe_negated, _with_noise, partial(_with_noise, scale=10.0)):
             for parameter, value in zip(subject.pair.parameters(), before, strict=True):
                 if parameter.requires_grad:  # a frozen one keeps its value
                     parameter.copy_(change(value))
@@ -130,12 +129,8 @@ def _maybe_negated(value: Tensor) -> Tensor:
     return value if float(torch.rand(())) < 0.5 else -value
 
 
-def _with_noise(value: Tensor) -> Tensor:
-    return value + torch.randn_like(value) if value.is_floating_point() else value
-
-
-def _far(value: Tensor) -> Tensor:
-    return value + 10.0 * torch.randn_like(value) if value.is_floating_point() else value
+def _with_noise(value: Tensor, scale: float = 1.0) -> Tensor:
+    return value + scale * torch.randn_like(value) if value.is_floating_point() else value
 
 
 def _distributions(subject: Subject) -> list[tuple[str, str, Any]]:

@@ -18,8 +18,6 @@ from ..examples import RIGHT, changed
 from ..rule import Seen, rule
 from ..subject import Subject
 
-__all__ = ["broadcast_data", "data_in_event", "factor_of_all_data", "particles_differ", "particles_fail"]
-
 _LEFT = changed(
     RIGHT,
     ('        pyro.sample("x"', '        both = torch.cat([z, x[:, :1]], dim=1)\n        pyro.sample("x"'),

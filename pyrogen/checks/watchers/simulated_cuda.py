@@ -6,29 +6,25 @@ Numbers are computed on the CPU as usual, so that a run goes on after a fault an
   would be there, takes ``device="cuda:0"`` itself, and records copies to the host.
 - `_Operations` sees the operations below, those of autograd and of the optimizer included. A result is where its operands
   are, as on a GPU. An operation on two devices is recorded; a tensor without dimensions on the CPU may meet any device.
-
-A tensor is known by its storage, which its views share.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.functional import one_hot
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrogen.lines import program_line
 
-__all__ = ["DeviceMix", "HostRead", "SimulatedCuda"]
+from .device_record import DeviceMix, Origin, SimulatedCuda
+
+__all__ = ["simulate"]
 
 DEVICE = torch.device("cuda", 0)
 _ANSWERS: dict[Any, Any] = {
@@ -42,97 +38,13 @@ _REFUSED: set[Any] = {Tensor.numpy, Tensor.__array__}
 _READS = {"_local_scalar_dense", "equal", "_linalg_check_errors"}
 _SHAPES = {"nonzero", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive", "bincount"}
 _SPOKEN = {"__bool__": "bool() or `if`", "__float__": "float()", "__int__": "int()", "__index__": "int()"}
-_VALIDATION = tuple(
-    str(Path(torch.distributions.__file__).parent / f"{name}.py") for name in ("distribution", "constraints")
-)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a tensor on the CPU comes from."""
-
-    line: str | None
-    """The line that made it; None if it was there before the run."""
-    tensor: Tensor | None = None
-    """The tensor itself, if it was there before the run."""
-    used: str | None = None
-    """The line that first used it, if it was there before the run."""
-
-
-@dataclass(frozen=True)
-class DeviceMix:
-    """An operation on tensors of two devices, which raises on a GPU."""
-
-    operation: str
-    line: str | None
-    origin: Origin
-    """Where the operand on the CPU comes from."""
-    shape: tuple[int, ...]
-    """Shape of the operand on the CPU."""
-
-
-@dataclass(frozen=True)
-class HostRead:
-    """A value of the device that the host waits for."""
-
-    call: str
-    line: str | None
-    shapes: bool = False
-    """Whether the shape of a result depends on it."""
-    refused: bool = False
-    """Whether torch raises there for a tensor on a GPU."""
-
-
-@dataclass
-class SimulatedCuda:
-    """What a run under `simulate` shows."""
-
-    expected: list[tuple[Any, ...]] | None = None
-    """The operations of another run, to be compared with."""
-    mixes: list[DeviceMix] = field(default_factory=list)
-    reads: list[HostRead] = field(default_factory=list)
-    operations: list[tuple[Any, ...]] = field(default_factory=list)
-    """Name and shapes of the results of each operation, in order."""
-    first_difference: tuple[str, str | None] | None = None
-    """The first operation that is not the expected one, and its line."""
-
-    def __post_init__(self) -> None:
-        # For each storage a weak reference, which keeps its number from being used again; origin None: on the device.
-        self._storages: dict[int, tuple[StorageWeakRef, Origin | None]] = {}
-        self._call = ""
-        self._inside = self._quiet = self._checked = False
-
-    def place(self, tensors: Iterable[Tensor], origin: Origin | None = None) -> None:
-        """Place tensors on the device or, with an origin, on the CPU."""
-        for tensor in tensors:
-            storage = tensor.untyped_storage()
-            self._storages[storage._cdata] = StorageWeakRef(storage), origin  # type: ignore[no-untyped-call]
-
-    def origin(self, tensor: Tensor) -> Origin | None:
-        """Return where a tensor on the CPU comes from; None for one on the device."""
-        key = tensor.untyped_storage()._cdata
-        return self._storages[key][1] if key in self._storages else Origin(None, tensor)
-
-    def origin_in_use(self, tensor: Tensor) -> Origin | None:
-        """Return the origin of a tensor that the program uses now, and record its line if the tensor is new."""
-        if tensor.untyped_storage()._cdata not in self._storages:
-            self.place([tensor], Origin(None, tensor, program_line()))
-        return self.origin(tensor)
-
-    def has(self, tensor: Tensor) -> bool:
-        """Tell whether a tensor is on the device."""
-        return self.origin(tensor) is None
-
-    @contextmanager
-    def simulate(self) -> Iterator[None]:
-        """Run what is inside as if on the device."""
-        with _Operations(self), _FunctionCalls(self):
-            yield
-
-    def read(self, call: str, *, shapes: bool = False, refused: bool = False) -> None:
-        """Record that the host waits for a value, unless a distribution validates its arguments."""
-        if not (self._checked or _outside().f_code.co_filename.startswith(_VALIDATION)):
-            self.reads.append(HostRead(call, program_line(), shapes, refused))
+@contextmanager
+def simulate(device: SimulatedCuda) -> Iterator[None]:
+    """Run what is inside as if on the device."""
+    with _Operations(device), _FunctionCalls(device):
+        yield
 
 
 class _FunctionCalls(TorchFunctionMode):
@@ -166,23 +78,23 @@ class _FunctionCalls(TorchFunctionMode):
 
     def _call(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """Call a function, with its name known to the operations that it runs."""
-        device, before = self.device, (self.device._call, self.device._inside, self.device._checked)
+        device, before = self.device, (self.device.call, self.device.inside, self.device.checked)
         # What torch's own functions make inside is made on the right device.
-        device._call = name
-        device._inside = before[1] or any(device.has(tensor) for tensor in _tensors((args, kwargs)))
+        device.call = name
+        device.inside = before[1] or any(device.has(tensor) for tensor in _tensors((args, kwargs)))
         # Torch checks the range of what one_hot encodes on the CPU alone.
-        device._checked = before[2] or (func is one_hot and kwargs.get("num_classes", *args[1:2] or (-1,)) > 0)
+        device.checked = before[2] or (func is one_hot and kwargs.get("num_classes", *args[1:2] or (-1,)) > 0)
         try:
             return func(*args, **kwargs)
         finally:
-            device._call, device._inside, device._checked = before
+            device.call, device.inside, device.checked = before
 
     def _quietly(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        before, self.device._quiet = self.device._quiet, True
+        before, self.device.quiet = self.device.quiet, True
         try:
             return func(*args, **kwargs)
         finally:
-            self.device._quiet = before
+            self.device.quiet = before
 
     def _target(self, func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[bool | None, Any]:
         """Whether a call asks for the device (True), the CPU (False) or neither, and its arguments without that."""
@@ -213,12 +125,12 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         device, kwargs = self.device, kwargs or {}
-        if device._quiet:
+        if device.quiet:
             return func(*args, **kwargs)
         name = func.overloadpacket.__name__
         operands = list(_tensors((args, kwargs)))
         if name.startswith("lift"):  # a tensor made of numbers
-            self.device.place(operands, None if device._inside else Origin(program_line()))
+            self.device.place(operands, None if device.inside else Origin(program_line()))
         origins = [device.origin_in_use(tensor) for tensor in operands]
         if None in origins:
             self._inspect(name, args, kwargs, operands, origins)
@@ -227,7 +139,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._compare((str(func), *(tuple(tensor.shape) for tensor in results)))
         if name in ("copy_", "_resize_output_"):
             return result  # where its first operand was
-        if None in origins or (device._inside and not operands):
+        if None in origins or (device.inside and not operands):
             device.place(results)
         else:
             origin = origins[0] if origins else Origin(program_line())
@@ -247,7 +159,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _inspect(self, name: str, args: Any, kwargs: Any, operands: list[Tensor], origins: list[Origin | None]) -> None:
         """Record what the host waits for and where two devices meet."""
         device = self.device
-        call = _SPOKEN.get(device._call, f"{device._call or name}()")
+        call = _SPOKEN.get(device.call, f"{device.call or name}()")
         masks = [t for t, o in zip(operands, origins, strict=True) if o is None and t.dtype in (torch.bool, torch.uint8)]
         if name in _READS or (name == "copy_" and origins[0] is not None):
             device.read(call)
@@ -264,15 +176,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             scalar = tensor.dim() == 0 and name not in ("cat", "stack")
             if origin is None or scalar or (free and place > 0 and origins[0] is None):
                 continue
-            device.mixes.append(DeviceMix(device._call or name, program_line(), origin, tuple(tensor.shape)))
-
-
-def _outside() -> Any:
-    """The innermost frame outside this file."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return frame
+            device.mixes.append(DeviceMix(device.call or name, program_line(), origin, tuple(tensor.shape)))
 
 
 def _is_cuda(where: Any) -> bool:
