@@ -41,7 +41,7 @@ class PairError(PyrogenError, ValueError):
     Args:
         seen: what was seen; the whole message where there is no `remedy`.
         remedy: what to do; the message joins the two by a colon, or by a full stop before a capital letter.
-        code: the code of the pair's fault (`pyrogen.faults`, `pyrogen.checks`), such as ``"PG101"``.
+        code: the code of the pair's fault (`pyrogen.programs.faults`, `pyrogen.checks`), such as ``"PG101"``.
         site: name of the sample site.
         shape: shape of what was seen.
         line: place in the user's own code, such as ``"my_file.py:12"``.

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions.constraints import real
 
-from . import faults
 from .batch import Batch, device_of, length, signature
 from .errors import PairError
+from .programs import faults
 from .programs.networks import networks_of
 from .programs.probe import probe
 from .programs.pyro_store import Inheritance

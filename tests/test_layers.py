@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import types
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,11 @@ def import_graph():
     return {name: {i for i in imports(name, file) if i in MODULES and i != name} for name, file in modules()}
 
 
+def test_no_circle_of_any_kind():
+    """Imports for type checkers alone, and those inside functions, count as well."""
+    assert not circles(import_graph())
+
+
 def test_a_circle_is_seen():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == {frozenset("abc")}
     assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
@@ -107,6 +114,16 @@ def test_inference_holds_folders_only():
     assert [file.name for file in FOLDERS["pyrogen.inference"].glob("*.py")] == ["__init__.py"]
     folders = {folder.name for folder in FOLDERS["pyrogen.inference"].iterdir() if folder.name != "__pycache__"}
     assert folders - {"__init__.py"} == set(PATH_OF_THE_DATA)
+
+
+def test_no_public_name_hides_a_module():
+    hidden = []
+    for name in sorted(MODULES):
+        package, _, last = name.rpartition(".")
+        found = getattr(importlib.import_module(package), last, None) if package in MODULES else None
+        if found is not None and not isinstance(found, types.ModuleType):
+            hidden.append(name)
+    assert not hidden
 
 
 def test_walls():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import map_tensors
-from pyrogen.lines import line_of_error
+from pyrogen.programs.source_lines import line_of_error
 
 from .functional import log_weight_of, state_of
 from .simulated_step import adam_step, few_rows, without_validation

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pyrogen.faults import Severity
+from pyrogen.programs.faults import Severity
 
 __all__ = ["Finding", "Report"]
 

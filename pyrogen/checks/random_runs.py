@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from pyrogen.batch import Batch, arguments
-from pyrogen.lines import program_line
 from pyrogen.programs.run import Sites, run_guide, run_model
+from pyrogen.programs.source_lines import program_line
 
 from .simulated_step import few_rows
 from .snapshot import preserved_generators

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pyrogen.faults import Fault, Severity
+from pyrogen.programs.faults import Fault, Severity
 
 from .examples import RIGHT
 from .findings import Finding

@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 
 from pyrogen.batch import Batch, index, signature
 from pyrogen.errors import ConfigurationError, PairError
-from pyrogen.faults import PROGRAM_FAILS
-from pyrogen.lines import line_of_error
 from pyrogen.pair import Pair
+from pyrogen.programs.faults import PROGRAM_FAILS
+from pyrogen.programs.source_lines import line_of_error
 
 from .findings import Finding, Report
 from .rule import GROUPS, Rule, Seen

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from pyrogen.batch import Batch, arguments, device_of, index, length
 from pyrogen.errors import PairError
-from pyrogen.faults import PROGRAM_FAILS
-from pyrogen.lines import LineRecorder, line_of_error
 from pyrogen.pair import Pair
+from pyrogen.programs.faults import PROGRAM_FAILS
 from pyrogen.programs.probe import frozen_stay_frozen
 from pyrogen.programs.run import Sites, run_guide, run_model
+from pyrogen.programs.source_lines import LineRecorder, line_of_error
 from pyrogen.programs.structure import Structure, evaluation_mode
 from pyrogen.programs.traces import innermost, samples
 from pyrogen.programs.vectorization import log_probs

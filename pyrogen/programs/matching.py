@@ -8,8 +8,8 @@ from typing import Any, TypedDict
 from pyro.util import check_site_shape
 from torch import Tensor
 
-from .. import faults
 from ..errors import PairError
+from . import faults
 from .program import Program
 from .traces import data_dim, innermost, is_subsample, is_summed_out, samples
 

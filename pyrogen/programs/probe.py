@@ -22,16 +22,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from .. import faults
 from ..batch import Batch, arguments, index, length
 from ..errors import PairError
-from ..lines import LineRecorder, line_of_error, program_line
-from ..pyro_errors import fault_and_site
 from ..randomness import forked, seed_generators
+from . import faults
 from .matching import check_draws, check_latent_shapes, check_shapes, check_sites, check_sizeless_plate, check_support
 from .program import Program
+from .pyro_errors import fault_and_site
 from .pyro_store import taken_over
 from .run import forget_plates, run_guide
+from .source_lines import LineRecorder, line_of_error, program_line
 from .structure import Objection, Structure, evaluation_mode
 from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, samples
 from .vectorization import run_of_part, vectorization_failure

@@ -19,7 +19,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from .. import faults
+from . import faults
 from .program import Program
 from .traces import is_summed_out
 

@@ -13,7 +13,7 @@ __all__ = ["Objection", "Structure", "evaluation_mode"]
 
 
 class Objection(str):
-    """Why some uses refuse a pair, as one sentence; with the code of its fault (`pyrogen.faults`).
+    """Why some uses refuse a pair, as one sentence; with the code of its fault (`pyrogen.programs.faults`).
 
     Example:
         >>> objection = Objection("plate 'data' is too long", remedy="cut it", code="PG108")

@@ -8,8 +8,8 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
-from .. import faults
 from ..batch import Batch, arguments, index, length
+from . import faults
 from .program import Program
 from .run import Sites, run_guide, run_model
 from .traces import data_dim, innermost, is_sizeless, samples

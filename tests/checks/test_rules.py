@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pyrogen import faults
 from pyrogen.checks import RULES, check
 from pyrogen.checks.examples import load_example
 from pyrogen.checks.rule import GROUPS
-from pyrogen.faults import Fault
+from pyrogen.programs import faults
+from pyrogen.programs.faults import Fault
 
 IDS = [rule.code for rule in RULES]
 

@@ -11,8 +11,8 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
-from pyrogen import faults
-from pyrogen.faults import Fault
+from pyrogen.programs import faults
+from pyrogen.programs.faults import Fault
 from pyrogen.programs.run import run_model
 from pyrogen.programs.traces import innermost, samples
 from pyrogen.programs.vectorization import close

@@ -1,11 +1,11 @@
 """Rules without a detector: `Pair.structure` refuses their faults or keeps them as objections, and that is all.
 
-The faults and their words are in `pyrogen.faults`; here are the examples.
+The faults and their words are in `pyrogen.programs.faults`; here are the examples.
 """
 
 from __future__ import annotations
 
-from pyrogen import faults
+from pyrogen.programs import faults
 
 from ..examples import RIGHT, changed
 from ..rule import Rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pyrogen.faults import Fault
+from pyrogen.programs.faults import Fault
 
 from ..examples import RIGHT, changed
 from ..fake_runs import on_fake_cuda, on_meta

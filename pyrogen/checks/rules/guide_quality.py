@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyrogen.faults import Fault
+from pyrogen.programs.faults import Fault
 
 from ..examples import changed
 from ..fitted_guide import FITTED, khats, latent_units

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pyrogen import faults
-from pyrogen.faults import Fault
+from pyrogen.programs import faults
+from pyrogen.programs.faults import Fault
 
 from ..examples import RIGHT, changed
 from ..exponentials import exponential_of_a_network

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pyrogen.faults import Fault
+from pyrogen.programs.faults import Fault
 
 from ..examples import RIGHT, changed
 from ..random_runs import line_that_changes, numpy_state, randomness_of

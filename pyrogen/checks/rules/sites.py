@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from pyro.distributions import Delta
 
-from pyrogen import faults
 from pyrogen.batch import index
-from pyrogen.faults import Fault
-from pyrogen.lines import line_of_error
+from pyrogen.programs import faults
+from pyrogen.programs.faults import Fault
+from pyrogen.programs.source_lines import line_of_error
 from pyrogen.programs.traces import innermost, is_summed_out, samples
 
 from ..examples import RIGHT, changed

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
-from pyrogen import faults
-from pyrogen.faults import Fault
+from pyrogen.programs import faults
+from pyrogen.programs.faults import Fault
 from pyrogen.programs.run import run_guide, run_model
 from pyrogen.programs.traces import innermost
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pyro.distributions import Unit
 from torch import Tensor
 
-from pyrogen import faults
 from pyrogen.batch import index
-from pyrogen.faults import Fault
-from pyrogen.lines import line_of_error
+from pyrogen.programs import faults
+from pyrogen.programs.faults import Fault
+from pyrogen.programs.source_lines import line_of_error
 from pyrogen.programs.traces import data_dim, innermost, samples
 
 from ..examples import RIGHT, changed

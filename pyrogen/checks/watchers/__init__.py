@@ -1,4 +1,5 @@
 """Torch modes that watch the operations of a running program.
 
-They stand between the program and the operations that it calls, so that `pyrogen.lines` skips the frames of this package.
+They stand between the program and the operations that it calls, so that `pyrogen.programs.source_lines` skips the frames of
+this package.
 """

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from pyrogen.lines import WATCHERS, program_line
+from pyrogen.programs.source_lines import WATCHERS, program_line
 
 __all__ = ["DeviceMix", "HostRead", "Origin", "SimulatedCuda"]
 

@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyrogen.lines import program_line
+from pyrogen.programs.source_lines import program_line
 
 __all__ = ["RandomOperation", "watch_random_operations"]
 

@@ -20,7 +20,7 @@ from torch.nn.functional import one_hot
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyrogen.lines import program_line
+from pyrogen.programs.source_lines import program_line
 
 from .device_record import DeviceMix, Origin, SimulatedCuda
 

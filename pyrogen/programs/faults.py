@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from .errors import PairError
+from ..errors import PairError
 from .structure import Objection
 
 __all__ = ["Fault", "Severity"]

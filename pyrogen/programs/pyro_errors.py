@@ -33,7 +33,7 @@ def fault_and_site(error: Exception, data_plate: str, rows: int) -> tuple[Fault,
         rows: number of data in the batch.
 
     Returns:
-        The fault, `pyrogen.faults.PROGRAM_FAILS` if the message is not known, and the name.
+        The fault, `pyrogen.programs.faults.PROGRAM_FAILS` if the message is not known, and the name.
 
     Example:
         >>> error = ValueError("Shape mismatch inside plate('data') at site x dim -1, 8 vs 3")

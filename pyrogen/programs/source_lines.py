@@ -15,7 +15,7 @@ from pyro.poutine.messenger import Messenger
 
 __all__ = ["CALLERS", "WATCHERS", "LineRecorder", "line_at", "line_of_error", "program_line"]
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def _path(module: str) -> str:
@@ -24,11 +24,11 @@ def _path(module: str) -> str:
     return f"{place}.py" if place.with_suffix(".py").exists() else f"{place}{os.sep}"
 
 
-CALLERS = tuple(map(_path, ("probe", "run", "checks")))
+CALLERS = tuple(map(_path, ("programs", "checks")))
 """Modules that call the programs: the frames outside of theirs are those of the code that asked for a run."""
 WATCHERS = (_path("checks.watchers"),)
 """Modes that stand between a program and the operations that it calls, and count as a library."""
-_LIBRARIES = tuple(f"{Path(file).parent}{os.sep}" for file in (pyro.__file__, torch.__file__, __file__))
+_LIBRARIES = (*(f"{Path(module.__file__).parent}{os.sep}" for module in (pyro, torch)), f"{_PACKAGE}{os.sep}")
 _STANDARD = str(Path(os.__file__).parent)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import pyrogen
-from pyrogen.lines import CALLERS, WATCHERS, line_of_error, program_line
+from pyrogen.programs.source_lines import CALLERS, WATCHERS, line_of_error, program_line
 
 PACKAGE = Path(pyrogen.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -69,16 +69,16 @@ def test_a_watcher_is_looked_past_and_a_caller_ends_the_search(path):
 )
 def test_libraries_are_looked_past(file, line, monkeypatch):
     monkeypatch.chdir(Path(pyrogen.__file__).parents[1])
-    asked = calls(PACKAGE / "run.py", calls(file, program_line))
+    asked = calls(PACKAGE / "programs" / "run.py", calls(file, program_line))
     assert asked() == line
 
 
 def test_the_line_of_an_error_is_the_innermost_of_the_program():
     program = calls("/home/user/model.py", calls(WATCHERS[0] + "mode.py", calls(PACKAGE / "batch.py", "".index)))
-    run = calls("/home/user/script.py", calls(PACKAGE / "run.py", program))
+    run = calls("/home/user/script.py", calls(PACKAGE / "programs" / "run.py", program))
     with pytest.raises(TypeError) as caught:
         run()
     assert line_of_error(caught.value) == "/home/user/model.py:2"
     with pytest.raises(TypeError) as caught:
-        calls("/home/user/script.py", calls(PACKAGE / "run.py", "".index))()
+        calls("/home/user/script.py", calls(PACKAGE / "programs" / "run.py", "".index))()
     assert line_of_error(caught.value) is None
