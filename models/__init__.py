@@ -12,25 +12,37 @@ from .beta_bernoulli import BetaBernoulli
 from .discrete_vae import DiscreteVAE
 from .global_gaussian import GlobalGaussian
 from .hidden_markov import HiddenMarkov
-from .likelihoods import (
+from .linear_gaussian import LinearGaussianVAE
+from .linear_gaussian_state_space import LinearGaussianSSM
+from .parts import (
+    ENCODERS,
     LIKELIHOODS,
+    PRIORS,
+    AutoregressiveLikelihood,
     BernoulliLikelihood,
     CategoricalLikelihood,
     ContinuousBernoulliLikelihood,
     DiscretizedLogisticLikelihood,
+    Encoder,
+    FullRankEncoder,
+    GaussianEncoder,
     GaussianLikelihood,
     Likelihood,
+    MixturePrior,
+    Part,
+    StandardNormal,
+    elementwise,
     make_likelihood,
+    positive,
 )
-from .linear_gaussian import LinearGaussianVAE
-from .linear_gaussian_state_space import LinearGaussianSSM
-from .parts import GaussianEncoder, Part, StandardNormal, elementwise, positive
-from .pixelvae import AutoregressiveLikelihood, PixelVAE
+from .pixelvae import PixelVAE
 from .vae import VAE
 from .visible import FullyVisible
 
 __all__ = [
+    "ENCODERS",
     "LIKELIHOODS",
+    "PRIORS",
     "VAE",
     "ZOO",
     "AutoregressiveLikelihood",
@@ -40,6 +52,8 @@ __all__ = [
     "ContinuousBernoulliLikelihood",
     "DiscreteVAE",
     "DiscretizedLogisticLikelihood",
+    "Encoder",
+    "FullRankEncoder",
     "FullyVisible",
     "GaussianEncoder",
     "GaussianLikelihood",
@@ -49,6 +63,7 @@ __all__ = [
     "LinearGaussianSSM",
     "LinearGaussianVAE",
     "MADEModel",
+    "MixturePrior",
     "Part",
     "PixelCNNModel",
     "PixelRNNModel",

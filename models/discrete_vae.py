@@ -15,8 +15,7 @@ from pyrogen.errors import ConfigurationError
 from pyrogen.nets import MLP, Activation, positive_size, positive_sizes
 from pyrogen.pair import Pair
 
-from .likelihoods import BernoulliLikelihood
-from .parts import elementwise
+from .parts import BernoulliLikelihood, elementwise
 
 __all__ = ["DiscreteVAE"]
 

@@ -6,58 +6,18 @@ Named axes: particles, data, latent, event (a datum flattened), features and gri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
-from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyrogen.distributions import Autoregressive
-from pyrogen.distributions.families import Family
-from pyrogen.errors import ConfigurationError
-from pyrogen.nets import MLP, Activation, ConvDecoder, positive_size, positive_sizes
-from pyrogen.nets.causal import CausalNetwork, GatedPixelCNN
+from pyrogen.nets import Activation, Architecture, make_decoder, positive_size, positive_sizes
+from pyrogen.nets.causal import GatedPixelCNN
 
-from .likelihoods import Likelihood
+from .parts import AutoregressiveLikelihood
 from .vae import VAE
 from .visible import channels_and_grid, make_family
 
-__all__ = ["AutoregressiveLikelihood", "PixelVAE"]
-
-
-class AutoregressiveLikelihood(Likelihood):
-    """A causal network conditioned on what another network makes of the latent.
-
-    It has no mean in closed form: pictures of it are draws.
-
-    Args:
-        net: maps (..., latent) to the context, flattened: (..., all elements of `network.context_shape`).
-        network: a causal network that takes a context.
-        family: how a value is distributed given the causal network's outputs; `Bernoulli` if left out.
-
-    Raises:
-        ConfigurationError: the causal network takes no context.
-
-    Example:
-        >>> from pyrogen.nets.causal import CausalLinear
-        >>> AutoregressiveLikelihood(nn.Linear(2, 3), CausalLinear((9,), context=3))(torch.zeros(5, 7, 2)).batch_shape
-        torch.Size([5, 7])
-    """
-
-    def __init__(self, net: nn.Module, network: CausalNetwork, family: Family | None = None) -> None:
-        super().__init__(net)
-        if network.context_shape is None:
-            raise ConfigurationError(
-                f"this {type(network).__name__} takes no context, and so could not see the latent: give it context=FEATURES"
-            )
-        self.network, self.context_shape = network, network.context_shape
-        self.family = family
-
-    def forward(self, z: Tensor, *context: Any) -> Autoregressive:
-        """The distribution of data given latents of shape (..., latent)."""
-        seen: Tensor = self.net(z).unflatten(-1, self.context_shape)  # (..., features, *grid)
-        found = Autoregressive(self.network, self.family, seen)
-        return Autoregressive(self.network, found.family, seen, event_shape=(prod(found.event_shape),))
+__all__ = ["PixelVAE"]
 
 
 class PixelVAE(VAE):
@@ -107,7 +67,7 @@ class PixelVAE(VAE):
         layers: int = 3,
         kernel: int = 3,
         likelihood: str = "bernoulli",
-        architecture: Literal["mlp", "conv"] = "mlp",
+        architecture: Architecture = "mlp",
         channels: Sequence[int] = (32, 64),
         activation: Activation = "relu",
     ) -> None:
@@ -117,11 +77,7 @@ class PixelVAE(VAE):
         causal = GatedPixelCNN(
             grid, family.inputs, family.outputs, features, layers, kernel, kernel, context=context, context_map=True
         )
-        decoder = (
-            ConvDecoder(latent, (context, *grid), 1, channels, hidden[::-1], activation)
-            if architecture == "conv"
-            else MLP(latent, hidden[::-1], context * prod(grid), activation)
-        )
+        decoder = make_decoder(architecture, latent, (context, *grid), 1, hidden, channels, activation)
         likely = AutoregressiveLikelihood(decoder, causal, family)
         super().__init__((depth, *grid), latent, hidden, likely, architecture, channels, activation)
 

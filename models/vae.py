@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import pyro
 import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigurationError
-from pyrogen.nets import MLP, Activation, ConvDecoder, ConvEncoder, positive_size, positive_sizes
+from pyrogen.nets import Activation, Architecture, make_decoder, make_encoder, positive_size, positive_sizes
 from pyrogen.pair import Pair
 
-from .likelihoods import BernoulliLikelihood, Likelihood, make_likelihood
-from .parts import GaussianEncoder, Part, StandardNormal
+from .parts import ENCODERS, LIKELIHOODS, PRIORS, BernoulliLikelihood, Likelihood, Part
 
 __all__ = ["VAE"]
 
@@ -28,8 +25,9 @@ class VAE(Pair):
     .. math::
         z_i \sim p(z), \qquad x_i \sim p_\theta(x \mid z_i), \qquad q_\phi(z_i \mid x_i).
 
-    Each of the three is a `Part`; a name stands for the usual one, an object for one of your own. Networks
-    are made only for what a name stands for.
+    Each of the three is a `Part`: a name of its registry, with options as in ``"mixture:components=5"``; a class of your own
+    as ``"my_file.py:MyPrior"``; a class or function that makes it; or the object. All but an object are given what they ask
+    for by name: ``latent``, ``shape``, ``net`` (what makes the network), and a prior the ``encoder``.
 
     Reference:
         Kingma, Welling (2014), *Auto-Encoding Variational Bayes*, https://arxiv.org/abs/1312.6114.
@@ -39,12 +37,12 @@ class VAE(Pair):
         latent: number of latent dimensions.
         hidden: sizes of the dense hidden layers, from the data inwards; the decoder has them the other way
             round.
-        likelihood: a key of `LIKELIHOODS`, or a `Likelihood`.
+        likelihood: a name in `LIKELIHOODS`, or a `Likelihood`.
         architecture: ``"mlp"``, or ``"conv"`` for convolutions between the image and the dense layers.
         channels: with ``"conv"``, the channels of each convolution, from the image inwards.
         activation: a name in `pyrogen.nets.ACTIVATIONS`, or a callable that makes a module.
-        prior: a `Part` without context; the standard normal if left out.
-        encoder: a `Part` whose context is the data; a `GaussianEncoder` if left out.
+        prior: a name in `PRIORS`, or a `Part` without context.
+        encoder: a name in `ENCODERS`, or a `Part` whose context is the data.
 
     Raises:
         ConfigurationError: a size or a name cannot be used.
@@ -53,6 +51,8 @@ class VAE(Pair):
         >>> vae = VAE((1, 28, 28), latent=20)
         >>> vae.likelihood(vae.encoder(torch.zeros(7, 784)).sample()).batch_shape
         torch.Size([7])
+        >>> VAE((28, 28), prior="mixture:components=5", encoder="full-rank").prior.locs.shape
+        torch.Size([5, 20])
     """
 
     def __init__(
@@ -60,33 +60,25 @@ class VAE(Pair):
         shape: Sequence[int],
         latent: int = 20,
         hidden: Sequence[int] = (400,),
-        likelihood: str | Likelihood = "bernoulli",
-        architecture: Literal["mlp", "conv"] = "mlp",
+        likelihood: str | Likelihood | Callable[..., Likelihood] = "bernoulli",
+        architecture: Architecture = "mlp",
         channels: Sequence[int] = (32, 64),
         activation: Activation = "relu",
-        prior: Part | None = None,
-        encoder: Part | None = None,
+        prior: str | Part | Callable[..., Part] = "standard-normal",
+        encoder: str | Part | Callable[..., Part] = "diagonal",
     ) -> None:
         super().__init__()
         self.shape = positive_sizes("shape", shape)
         self.latent = positive_size("latent", latent)
-        hidden = positive_sizes("hidden", hidden)
-        if architecture not in ("mlp", "conv"):
-            raise ConfigurationError(f"no architecture '{architecture}': choose 'mlp' or 'conv'")
-
-        def make_encoder_net() -> nn.Module:
-            if architecture == "conv":
-                return ConvEncoder(self.shape, 2 * self.latent, channels, hidden, activation)
-            return MLP(prod(self.shape), hidden, 2 * self.latent, activation)
-
-        def make_decoder_net(outputs: int) -> nn.Module:
-            if architecture == "conv":
-                return ConvDecoder(self.latent, self.shape, outputs, channels, hidden[::-1], activation)
-            return MLP(self.latent, hidden[::-1], outputs * prod(self.shape), activation)
-
-        self.prior = StandardNormal(self.latent) if prior is None else prior
-        self.encoder = GaussianEncoder(make_encoder_net(), self.latent) if encoder is None else encoder
-        self.likelihood = make_likelihood(likelihood, make_decoder_net) if isinstance(likelihood, str) else likelihood
+        sizes = {"shape": self.shape, "latent": self.latent}
+        layers = (positive_sizes("hidden", hidden), channels, activation)
+        # The encoder first, for a prior may be made of it.
+        made = ENCODERS.make(encoder, **sizes, net=lambda outputs: make_encoder(architecture, self.shape, outputs, *layers))
+        self.prior = PRIORS.make(prior, **sizes, encoder=made)
+        self.encoder = made
+        self.likelihood = LIKELIHOODS.make(
+            likelihood, **sizes, net=lambda outputs: make_decoder(architecture, self.latent, self.shape, outputs, *layers)
+        )
 
     def model(self, x: Tensor) -> None:
         """Sites ``z``, of event shape (latent,), and ``x``, observed; `x` has shape (data, event)."""

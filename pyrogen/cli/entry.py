@@ -15,10 +15,10 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from pyrogen import __version__
 from pyrogen.errors import ConfigurationError, PairError, PyrogenError
+from pyrogen.registry.construct import one_line, split_tokens
+from pyrogen.registry.names import suggestion, unknown
 
 from . import check, compare, data, examine, fit, models, report, sample
-from .construct import one_line, split_tokens
-from .names import suggestion, unknown
 
 __all__ = ["COMMANDS", "Command", "main"]
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
 
 from pyrogen.errors import ConfigurationError
+from pyrogen.registry.names import absolute
 
-from .names import absolute
 from .options import add_compile_option
 from .pairs import build_pair
 from .pictures import save_pictures

@@ -16,9 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyrogen.errors import ConfigurationError
-
-from .construct import check
-from .names import is_code, resolve, unknown
+from pyrogen.registry.construct import check
+from pyrogen.registry.names import absolute, is_code, resolve, unknown
 
 if TYPE_CHECKING:
     from pyrogen.pair import Pair
@@ -91,4 +90,9 @@ def build_pair(
         torch.manual_seed(seed)  # of all devices: a constructor may draw on any
         made = arguments.make()
         pair = constructor(**made, **({"shape": tuple(shape)} if filled else {}))
-    return (pair if isinstance(pair, Pair) else Pair.of(pair.model, pair.guide)), arguments.given
+    return (pair if isinstance(pair, Pair) else Pair.of(pair.model, pair.guide)), _findable(arguments.given)
+
+
+def _findable(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments whose texts name files, such as a part of a user's own, by paths that hold in any folder."""
+    return {name: absolute(value) if isinstance(value, str) else value for name, value in given.items()}

@@ -10,9 +10,9 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from pyrogen.errors import ConfigurationError, DataError
+from pyrogen.registry.construct import one_line
 
 from . import fit
-from .construct import one_line
 from .pairs import build_pair
 from .sources import load_data
 

@@ -1,21 +1,13 @@
-"""Objectives, estimators, optimizers and schedules by a short text: ``NAME[:VALUE|:NAME=VALUE]...``.
-
-``iwae:50`` is ``IWAE(50)``, ``renyi:0.5:5`` is ``Renyi(0.5, 5)``, ``torch.optim.SGD:momentum=0.9`` is
-``SGD(momentum=0.9)``, ``file.py:MyEstimator:draws=10`` is ``MyEstimator(draws=10)`` of that file.
-"""
+"""Objectives, estimators, optimizers and schedules by a short text; see `pyrogen.registry.specs`."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pyrogen.errors import ConfigurationError
-
-from .construct import check
-from .names import is_code, resolve, unknown
+from pyrogen.registry.specs import class_of, is_a, make, split
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -41,7 +33,7 @@ def make_objective(spec: str, gradient: str | None = None) -> Objective:
     from pyrogen.inference import Objective
 
     extra = [] if gradient is None else [f"gradient={gradient}"]
-    made: Objective = _made("objective", spec, _members(Objective), Objective, extra=extra)
+    made: Objective = make("objective", spec, _members(Objective), Objective, extra=extra)
     return made
 
 
@@ -56,7 +48,7 @@ def make_estimators(specs: Sequence[str]) -> list[Estimator]:
     """
     from pyrogen.inference import Estimator
 
-    return [_made("estimator", spec, _members(Estimator), Estimator) for spec in specs]
+    return [make("estimator", spec, _members(Estimator), Estimator) for spec in specs]
 
 
 def make_optimizer(spec: str, lr: float) -> Callable[[Any], Optimizer]:
@@ -68,11 +60,11 @@ def make_optimizer(spec: str, lr: float) -> Callable[[Any], Optimizer]:
     """
     from torch import optim
 
-    known = {name: value for name, value in vars(optim).items() if _is_a(value, optim.Optimizer)}
+    known = {name: value for name, value in vars(optim).items() if is_a(value, optim.Optimizer)}
     target, _ = split(spec)
-    takes_lr = "lr" in inspect.signature(_class_of("optimizer", target, known, optim.Optimizer)).parameters
+    takes_lr = "lr" in inspect.signature(class_of("optimizer", target, known, optim.Optimizer)).parameters
     extra = [f"lr={lr}"] if takes_lr else []  # before what the text says, which wins
-    made: Callable[[Any], Optimizer] = _made("optimizer", spec, known, optim.Optimizer, extra=extra, last="params")
+    made: Callable[[Any], Optimizer] = make("optimizer", spec, known, optim.Optimizer, extra=extra, last="params")
     return made
 
 
@@ -87,68 +79,10 @@ def make_scheduler(spec: str) -> Literal["cosine"] | Callable[[Optimizer], LRSch
 
     if spec == "cosine":
         return "cosine"
-    known = {name: value for name, value in vars(lr_scheduler).items() if _is_a(value, lr_scheduler.LRScheduler)}
+    known = {name: value for name, value in vars(lr_scheduler).items() if is_a(value, lr_scheduler.LRScheduler)}
     known["cosine"] = lr_scheduler.CosineAnnealingLR  # named for who misspells it
-    made: Callable[[Any], LRScheduler] = _made("scheduler", spec, known, lr_scheduler.LRScheduler, last="optimizer")
+    made: Callable[[Any], LRScheduler] = make("scheduler", spec, known, lr_scheduler.LRScheduler, last="optimizer")
     return made
-
-
-def split(spec: str) -> tuple[str, list[str]]:
-    """The name in a text, and its arguments.
-
-    Example:
-        >>> split("renyi:0.5:5")
-        ('renyi', ['0.5', '5'])
-        >>> split("my/own.py:Mine:draws=10")
-        ('my/own.py:Mine', ['draws=10'])
-        >>> split("package.module:Mine")
-        ('package.module:Mine', [])
-    """
-    match = re.fullmatch(r"(.+\.py:[^:]*)(?::(.*))?", spec)
-    if match is not None:
-        return match[1], match[2].split(":") if match[2] else []
-    name, *arguments = spec.split(":")
-    if is_code(name) and arguments and arguments[0].isidentifier():
-        name = f"{name}:{arguments.pop(0)}"
-    return name, arguments
-
-
-def _made(
-    what: str, spec: str, known: Mapping[str, type], kind: type, *, extra: Sequence[str] = (), last: str | None = None
-) -> Any:
-    """The object of a text, or, where the argument called `last` is still to come, what makes the object from it."""
-    target, arguments = split(spec)
-    constructor = _class_of(what, target, known, kind)
-    skip = frozenset() if last is None else frozenset({last})
-    places = [
-        name
-        for name, parameter in inspect.signature(constructor).parameters.items()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name not in skip
-    ]
-    tokens = []
-    for number, text in enumerate(arguments):
-        if "=" not in text and number >= len(places):
-            takes = f"{', '.join(places)}, and more as NAME=VALUE" if places else "NAME=VALUE alone"
-            raise ConfigurationError(f"{spec}: too many values: {constructor.__name__} takes {takes}")
-        tokens.append(text if "=" in text else f"{places[number]}={text}")
-    made = check(constructor, {}, [*extra, *tokens], skip=skip).make()
-    if last is None:
-        return constructor(**made)
-    factory = partial(constructor, **made)
-    factory.__name__ = constructor.__name__  # type: ignore[attr-defined]  # what fit records
-    return factory
-
-
-def _class_of(what: str, name: str, known: Mapping[str, type], kind: type) -> type:
-    if name in known:
-        return known[name]
-    if not is_code(name):
-        raise unknown(what, name, known)
-    found = resolve(name)
-    if len(found) != 1 or not _is_a(found[0], kind):
-        raise ConfigurationError(f"{name} is no {what}: name a subclass of {kind.__module__}.{kind.__name__}")
-    constructor: type = found[0]
-    return constructor
 
 
 def _members(kind: type) -> dict[str, type]:
@@ -159,10 +93,6 @@ def _members(kind: type) -> dict[str, type]:
         re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): value
         for name in inference.__all__
         for value in [getattr(inference, name)]
-        if _is_a(value, kind)
+        if is_a(value, kind)
     }
     return members | {alias: members[name] for alias, name in _ALIASES.items() if name in members}
-
-
-def _is_a(value: Any, kind: type) -> bool:
-    return isinstance(value, type) and issubclass(value, kind) and value is not kind and not inspect.isabstract(value)

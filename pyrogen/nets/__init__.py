@@ -7,6 +7,7 @@ which there may be any number: a batch of data has one, a batch for several part
 from __future__ import annotations
 
 from .activations import ACTIVATIONS, Activation, make_activation
+from .architectures import Architecture, make_decoder, make_encoder
 from .convolutional import ConvDecoder, ConvEncoder
 from .mlp import MLP
 from .sizes import image_shape, positive_size, positive_sizes
@@ -15,10 +16,13 @@ __all__ = [
     "ACTIVATIONS",
     "MLP",
     "Activation",
+    "Architecture",
     "ConvDecoder",
     "ConvEncoder",
     "image_shape",
     "make_activation",
+    "make_decoder",
+    "make_encoder",
     "positive_size",
     "positive_sizes",
 ]

@@ -21,6 +21,7 @@ OWN = """
 
     from pyrogen import Pair
     from pyrogen.inference import ELBO
+    from pyrogen.models import Part
 
 
     class Own(Pair):
@@ -88,6 +89,15 @@ OWN = """
         p = pyro.param("p", torch.full((32,), 0.5), constraint=constraints.unit_interval)
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Bernoulli(p).to_event(1), obs=x[:, :32])
+
+
+    class Wide(Part):
+        def __init__(self, latent: int, scale: float = 2.0):
+            super().__init__()
+            self.log_scale = nn.Parameter(torch.full((latent,), scale).log())
+
+        def forward(self, *context):
+            return dist.Normal(torch.zeros_like(self.log_scale), self.log_scale.exp()).to_event(1)
 
 
     class Twice(ELBO):

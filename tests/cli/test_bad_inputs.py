@@ -54,8 +54,12 @@ WORDS: dict[str, tuple[list[str], str]] = {
     ),
     "part": (
         [*FIT, "--args.encoder", "torch.nn.ELU"],
-        "args.encoder: Import path does not correspond to a",
+        "torch.nn.ELU is no encoder: name a subclass of pyrogen.models.parts.part.Part",
     ),
+    "part's name": ([*FIT, "--args.prior", "mixtur"], "no prior is called 'mixtur': did you mean 'mixture'? There are"),
+    "part's file": ([*FIT, "--args.prior", "{own}:Onw"], "has no 'Onw': did you mean 'Own'"),
+    "part's option": ([*FIT, "--args.prior", "mixture:componts=3"], "MixturePrior has no argument 'componts': did you mean"),
+    "part's value": ([*FIT, "--args.likelihood", "categorical:1"], "values must be an integer of at least 2"),
     "part's argument": (
         [*FIT, "--args.prior", "pyrogen.models.StandardNormal", "--args.prior.latnt", "3"],
         "Problem with given class_path 'pyrogen.models.StandardNormal': Option 'latnt' is not accepted",

@@ -14,6 +14,7 @@ from torch import nn
 from pyrogen import Pair
 from pyrogen.cli import main
 from pyrogen.cli.pairs import build_pair, constructor_of
+from pyrogen.cli.saved import open_run
 from pyrogen.inference import Comparison
 from pyrogen.models import VAE, ZOO, GaussianLikelihood
 from pyrogen.report import load_pictures
@@ -115,6 +116,26 @@ def test_parts_are_swapped_by_class_path() -> None:
     again, recorded = build_pair("vae", {}, words, shape=SHAPE, seed=0)
     assert recorded["likelihood"]["init_args"]["net"]["init_args"]["in_features"] == 2
     assert all((one == two).all() for one, two in zip(pair.parameters(), again.parameters(), strict=True))
+
+
+def test_parts_are_swapped_by_name_with_options_in_every_command(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own.parent)
+    run = str(tmp_path / "run")
+    small = ["--args.latent", "2", "--args.hidden=[4]", "--args.likelihood", "gaussian:scale=0.5", "--directory", run]
+    assert main(["fit", "vae", *FIT, *small, "--args.prior", "own.py:Wide:3", "--args.encoder", "full-rank"]) == 0
+    monkeypatch.chdir(tmp_path)  # the run directory remembers where the file is
+    pair = open_run(run).pair
+    assert type(pair.prior).__name__ == "Wide"
+    assert pair.encoder.net[-1].out_features == 5
+    assert pair.likelihood.fixed_scale == 0.5
+    assert main(["compare", run, "--rows", "4", "--estimators", "elbo:draws=2"]) == 0
+    assert main(["sample", run, "--count", "2", "--out", "samples.npy"]) == 0
+    values = {"args": {"prior": "mixture:components=3", "latent": 2}, "data": "digits", "binarize": "threshold", "steps": 1}
+    Path("run.yaml").write_text(yaml.safe_dump({"pair": "vae", "directory": "mixed", "progress": False, **values}))
+    assert main(["fit", "--config", "run.yaml"]) == 0
+    assert open_run("mixed").pair.prior.locs.shape == (3, 2)
 
 
 def test_the_seed_decides_on_initial_parameters_and_nothing_else() -> None:

@@ -16,7 +16,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pyrogen.models import (
+    ENCODERS,
     LIKELIHOODS,
+    PRIORS,
     VAE,
     ZOO,
     BetaBernoulli,
@@ -49,21 +51,34 @@ class Case(NamedTuple):
     is_global: bool = False
 
 
-class MixturePrior(Part):
-    """A prior that is no Normal, to be swapped in."""
+class Aggregate(Part):
+    """A prior that shares the encoder: the encoder's average over inputs that it learns."""
 
-    def __init__(self, components, latent):
+    def __init__(self, encoder, shape, inputs: int = 3):
         super().__init__()
-        self.logits = nn.Parameter(torch.randn(components))
-        self.locs = nn.Parameter(torch.randn(components, latent))
+        self.share(encoder=encoder)
+        self.inputs = nn.Parameter(torch.rand(inputs, math.prod(shape)))
 
     def forward(self, *context):
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), elementwise(dist.Normal(self.locs, 1.0)))
+        return dist.MixtureSameFamily(
+            dist.Categorical(logits=self.inputs.new_zeros(len(self.inputs))), self.encoder(self.inputs)
+        )
 
 
 def vae_with_likelihood(make_likelihood, outputs):
     return lambda: VAE((6,), latent=2, hidden=(5,), likelihood=make_likelihood(nn.Linear(2, outputs)))
 
+
+PRIOR_CASES = {"standard-normal": "standard-normal", "mixture": "mixture:components=3"}
+ENCODER_CASES = {"diagonal": "diagonal", "full-rank": "full-rank"}
+LIKELIHOOD_CASES = {
+    "bernoulli": "binary",
+    "continuous-bernoulli": "grid",
+    "gaussian": "grid",
+    "categorical": "grid",
+    "discretized-logistic": "grid",
+}
+"""Each registered part: how it is named, and for a likelihood the kind of its data."""
 
 CASES = {
     "vae": Case(lambda: VAE((1, 3, 3), latent=2, hidden=(8, 6)), 9),
@@ -77,10 +92,15 @@ CASES = {
         "grid",
     ),
     **{
-        f"vae, {name}": Case(
-            lambda name=name: VAE((5,), 2, (4,), likelihood=name), 5, "binary" if name == "bernoulli" else "grid"
-        )
-        for name in LIKELIHOODS
+        f"vae, prior {name}": Case(lambda spec=spec: VAE((6,), 2, (5,), prior=spec), 6) for name, spec in PRIOR_CASES.items()
+    },
+    **{
+        f"vae, encoder {name}": Case(lambda spec=spec: VAE((6,), 3, (5,), encoder=spec), 6)
+        for name, spec in ENCODER_CASES.items()
+    },
+    **{
+        f"vae, likelihood {name}": Case(lambda name=name: VAE((5,), 2, (4,), likelihood=name), 5, data)
+        for name, data in LIKELIHOOD_CASES.items()
     },
     "vae, gaussian of a scale each": Case(
         vae_with_likelihood(lambda net: GaussianLikelihood(net, scale="each"), 12), 6, "real"
@@ -92,7 +112,7 @@ CASES = {
     "vae, discretized logistic of a scale each": Case(
         vae_with_likelihood(lambda net: DiscretizedLogisticLikelihood(net, scale="each"), 12), 6, "grid"
     ),
-    "vae, mixture prior": Case(lambda: VAE((6,), latent=2, hidden=(5,), prior=MixturePrior(3, 2)), 6),
+    "vae, prior made of the encoder": Case(lambda: VAE((6,), latent=2, hidden=(5,), prior=Aggregate), 6),
     "linear gaussian": Case(lambda: LinearGaussianVAE((5,), latent=2), 5, "real"),
     "linear gaussian, full guide": Case(lambda: LinearGaussianVAE((5,), latent=2, guide="full"), 5, "real"),
     "beta-bernoulli": Case(lambda: BetaBernoulli((5,), 1.5, 0.8), 5),
@@ -171,6 +191,13 @@ def log_weight(pair, x, latents):
 
 def test_every_member_of_the_zoo_is_a_case():
     assert {type(make(name)) for name in CASES} == set(ZOO.values())
+
+
+@pytest.mark.parametrize(
+    ("registry", "cases"), [(PRIORS, PRIOR_CASES), (ENCODERS, ENCODER_CASES), (LIKELIHOODS, LIKELIHOOD_CASES)]
+)
+def test_every_registered_part_is_a_case(registry, cases):
+    assert set(registry) == set(cases)
 
 
 @pytest.mark.parametrize("member", ZOO)

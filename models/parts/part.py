@@ -1,4 +1,4 @@
-r"""Parts of a model: modules that map a context to a Pyro distribution.
+r"""What a part of a model is: a module that maps a context to a Pyro distribution.
 
 A prior without a context, an encoder :math:`q(z \mid x)`, a likelihood :math:`p(x \mid z)`: each is a
 `Part`, called like any module, and each can be taken out of a pair and replaced by another.
@@ -9,18 +9,19 @@ Named axes: ``...`` any leading dimensions, ``latent``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
-from pyrogen.nets import positive_size
-
-__all__ = ["SCALE_FLOOR", "GaussianEncoder", "Part", "StandardNormal", "elementwise", "positive"]
+__all__ = ["SCALE_FLOOR", "Net", "Part", "elementwise", "made_net", "positive"]
 
 SCALE_FLOOR = 1e-4
 """Least scale that `positive` gives."""
+
+Net: TypeAlias = nn.Module | Callable[[int], nn.Module]
+"""A network, or what makes one from a number of outputs."""
 
 
 class Part(nn.Module, ABC):
@@ -33,7 +34,11 @@ class Part(nn.Module, ABC):
     - make tensors from its context or its own parameters and buffers (``x.new_zeros``), never on the
       default device.
 
+    A model that makes a part by its name gives it those of the model's arguments that the part's constructor names; all
+    others are options of the part's own, as in ``"mixture:components=5"``.
+
     Example:
+        >>> import torch
         >>> class Shifted(Part):
         ...     def forward(self, context):
         ...         return dist.Normal(context, 1.0).to_event(1)
@@ -41,74 +46,40 @@ class Part(nn.Module, ABC):
         torch.Size([5, 7])
     """
 
+    __call__: Callable[..., dist.TorchDistribution]
+
     @abstractmethod
     def forward(self, *context: Any) -> dist.TorchDistribution:
         """The distribution given the context."""
 
+    def share(self, **others: nn.Module) -> None:
+        """Use modules that belong to another part, as attributes of the given names.
 
-class StandardNormal(Part):
-    r"""The prior :math:`p(z) = \mathcal N(z; 0, I)`.
+        They are no submodules of this one, so that a pair that holds both parts has them in its ``state_dict`` once.
 
-    Args:
-        latent: number of dimensions.
-
-    Raises:
-        ConfigurationError: `latent` is not a positive integer.
-
-    Example:
-        >>> StandardNormal(20)().event_shape
-        torch.Size([20])
-    """
-
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, latent: int) -> None:
-        super().__init__()
-        self.latent = positive_size("latent", latent)
-        self.register_buffer("loc", torch.zeros(self.latent))
-        self.register_buffer("scale", torch.ones(self.latent))
-
-    def forward(self, *context: Any) -> dist.TorchDistribution:
-        """The prior, with event shape (latent,) and no batch shape; the context, if any, plays no role."""
-        return elementwise(dist.Normal(self.loc, self.scale))
+        Example:
+            >>> class Aggregate(Part):
+            ...     def __init__(self, encoder):
+            ...         super().__init__()
+            ...         self.share(encoder=encoder)
+            ...     def forward(self, *context):
+            ...         return self.encoder(*context)
+            >>> list(Aggregate(nn.Linear(2, 3)).parameters())
+            []
+        """
+        self.__dict__.update(others)
 
 
-class GaussianEncoder(Part):
-    r"""The diagonal Gaussian :math:`q(z \mid x) = \mathcal N(z; \mu(x), \operatorname{diag} \sigma(x)^2)`.
-
-    The network gives :math:`\mu` and then the raw scale, which `positive` maps to :math:`\sigma`.
-
-    Reference:
-        Kingma, Welling (2014), *Auto-Encoding Variational Bayes*, https://arxiv.org/abs/1312.6114.
-
-    Args:
-        net: maps (..., features) to (..., 2 * latent).
-        latent: number of latent dimensions.
-
-    Raises:
-        ConfigurationError: `latent` is not a positive integer.
-
-    Example:
-        >>> GaussianEncoder(nn.Linear(5, 4), latent=2)(torch.zeros(3, 5)).event_shape
-        torch.Size([2])
-    """
-
-    def __init__(self, net: nn.Module, latent: int) -> None:
-        super().__init__()
-        self.latent = positive_size("latent", latent)
-        self.net = net
-
-    def forward(self, x: Tensor, *context: Any) -> dist.TorchDistribution:
-        """The posterior of data of shape (..., features): batch shape (...), event shape (latent,)."""
-        loc, raw_scale = self.net(x).split(self.latent, dim=-1)  # (..., latent) each
-        return elementwise(dist.Normal(loc, positive(raw_scale)))
+def made_net(net: Net, outputs: int) -> nn.Module:
+    """The network itself, or the one that is made for so many outputs."""
+    return net if isinstance(net, nn.Module) else net(outputs)
 
 
 def elementwise(elements: Any) -> dist.TorchDistribution:
     """Independent elements as one event: the last batch dimension becomes that of the event.
 
     Example:
+        >>> import torch
         >>> elementwise(dist.Normal(torch.zeros(3, 2), 1.0)).event_shape
         torch.Size([2])
     """
@@ -131,6 +102,7 @@ def positive(raw: Tensor) -> Tensor:
         The same shape, each at least `SCALE_FLOOR`.
 
     Example:
+        >>> import torch
         >>> positive(torch.tensor([-1e9, 0.0, 1e9]))
         tensor([1.0000e-04, 6.9325e-01, 1.0000e+09])
     """

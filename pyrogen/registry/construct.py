@@ -41,7 +41,7 @@ class Arguments:
     def make(self) -> dict[str, Any]:
         """All arguments, defaults included, as the constructor takes them; objects among them are made anew."""
         made = self._parser.instantiate(self._values)
-        return dict(vars(made[_KEY])) if _KEY in made else {}
+        return made[_KEY].as_dict() if _KEY in made else {}  # which undoes the marks of names such as `values`
 
 
 def check(

@@ -1,0 +1,92 @@
+"""Encoder and decoder networks of one architecture, of the sizes that a model asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Literal, TypeAlias
+
+from torch import nn
+
+from pyrogen.errors import ConfigurationError
+
+from .activations import Activation
+from .convolutional import ConvDecoder, ConvEncoder
+from .mlp import MLP
+
+__all__ = ["Architecture", "make_decoder", "make_encoder"]
+
+Architecture: TypeAlias = Literal["mlp", "conv"]
+"""``"mlp"``, or ``"conv"`` for convolutions between an image and the dense layers."""
+
+
+def make_encoder(
+    architecture: Architecture,
+    shape: Sequence[int],
+    outputs: int,
+    hidden: Sequence[int],
+    channels: Sequence[int],
+    activation: Activation,
+) -> nn.Module:
+    """A network from flattened data, (..., all elements of `shape`), to (..., outputs).
+
+    Args:
+        architecture: see `Architecture`.
+        shape: shape of a datum.
+        outputs: how many numbers it gives.
+        hidden: sizes of the dense hidden layers, from the data inwards.
+        channels: with ``"conv"``, the channels of each convolution, from the image inwards.
+        activation: a name in `ACTIVATIONS`, or a callable that makes a module.
+
+    Raises:
+        ConfigurationError: there is no such architecture, or a size cannot be used.
+
+    Example:
+        >>> make_encoder("mlp", (1, 3, 3), 4, (), (), "relu")
+        MLP(
+          (0): Linear(in_features=9, out_features=4, bias=True)
+        )
+    """
+    if _is_convolutional(architecture):
+        return ConvEncoder(shape, outputs, channels, hidden, activation)
+    return MLP(prod(shape), hidden, outputs, activation)
+
+
+def make_decoder(
+    architecture: Architecture,
+    latent: int,
+    shape: Sequence[int],
+    outputs: int,
+    hidden: Sequence[int],
+    channels: Sequence[int],
+    activation: Activation,
+) -> nn.Module:
+    """The mirror of `make_encoder`: from (..., latent) to (..., outputs * all elements of `shape`), parameter by parameter.
+
+    Args:
+        architecture: see `Architecture`.
+        latent: number of latent dimensions.
+        shape: shape of a datum.
+        outputs: how many numbers it gives for each element.
+        hidden: as of `make_encoder`, from the data inwards.
+        channels: likewise.
+        activation: likewise.
+
+    Raises:
+        ConfigurationError: there is no such architecture, or a size cannot be used.
+
+    Example:
+        >>> make_decoder("mlp", 2, (1, 3, 3), 2, (), (), "relu")
+        MLP(
+          (0): Linear(in_features=2, out_features=18, bias=True)
+        )
+    """
+    if _is_convolutional(architecture):
+        return ConvDecoder(latent, shape, outputs, channels, hidden[::-1], activation)
+    return MLP(latent, hidden[::-1], outputs * prod(shape), activation)
+
+
+def _is_convolutional(architecture: str) -> bool:
+    if architecture not in ("mlp", "conv"):
+        raise ConfigurationError(f"no architecture '{architecture}': choose 'mlp' or 'conv'")
+    return architecture == "conv"
