@@ -5,8 +5,6 @@ Axes: data; steps (of a walk); event.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -21,14 +19,15 @@ from ..weights.chunks import evaluation
 __all__ = ["reconstruct", "sample", "traverse"]
 
 
-def sample(pair: Pair, like: Batch, count: int, *, mean: bool = True) -> Tensor:
+def sample(pair: Pair, like: Batch, count: int, *, mean: bool | None = True) -> Tensor:
     """Draw latents from the prior and give what the likelihood makes of them.
 
     Args:
         pair: the pair.
         like: some data; their shapes and dtypes say what a batch looks like, their values are not used.
         count: how many to draw.
-        mean: give the mean of the likelihood (a grey image) instead of a draw from it (a noisy one).
+        mean: give the mean of the likelihood (a grey image) instead of a draw from it (a noisy one); None gives the mean
+            where there is one, which an autoregressive likelihood has not, and else a draw.
 
     Returns:
         (count, event...).
@@ -45,13 +44,13 @@ def sample(pair: Pair, like: Batch, count: int, *, mean: bool = True) -> Tensor:
     return _output(_observed(model.visited, structure), mean)
 
 
-def reconstruct(pair: Pair, batch: Batch, *, mean: bool = True) -> Tensor:
+def reconstruct(pair: Pair, batch: Batch, *, mean: bool | None = True) -> Tensor:
     """Encode data with the guide and decode them with the model.
 
     Args:
         pair: the pair.
         batch: the data.
-        mean: give the mean of the likelihood instead of a draw from it.
+        mean: see `sample`.
 
     Returns:
         (data, event...).
@@ -120,11 +119,11 @@ def _observed(visited: dict[str, Site], structure: Structure) -> Site:
     return visited[structure.observed[0]]
 
 
-def _output(site: Site, mean: bool) -> Tensor:
-    if not mean:
-        return site.fn.sample()  # type: ignore[no-any-return]
-    try:
-        value: Any = site.fn.mean
-    except NotImplementedError as error:
-        raise PairError(f"the likelihood at site '{site.name}' has no mean: ask for mean=False") from error
-    return value  # type: ignore[no-any-return]
+def _output(site: Site, mean: bool | None) -> Tensor:
+    if mean is not False:
+        try:
+            return site.fn.mean  # type: ignore[no-any-return]
+        except NotImplementedError as error:
+            if mean:
+                raise PairError(f"the likelihood at site '{site.name}' has no mean: ask for mean=False") from error
+    return site.fn.sample()  # type: ignore[no-any-return]

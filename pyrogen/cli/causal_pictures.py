@@ -5,17 +5,25 @@ Named axes: data, completions, shape (of a datum), fields (receptive ones), grid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pyrogen.models import FullyVisible
+    from pyrogen.distributions import Autoregressive
 
-__all__ = ["causal_pictures"]
+__all__ = ["Causal", "causal_pictures"]
 
 
-def causal_pictures(pair: FullyVisible, x: Tensor, *, count: int = 6, completions: int = 8) -> dict[str, Tensor]:
+@runtime_checkable
+class Causal(Protocol):
+    """What offers the one autoregressive distribution that all its data are drawn from, flattened: a fully visible pair."""
+
+    def distribution(self) -> Autoregressive:
+        """The distribution of a datum, with event shape (event,) and no batch shape."""
+
+
+def causal_pictures(pair: Causal, x: Tensor, *, count: int = 6, completions: int = 8) -> dict[str, Tensor]:
     """The arrays of `pictures.npz` that only an autoregressive pair has.
 
     Args:
@@ -33,14 +41,15 @@ def causal_pictures(pair: FullyVisible, x: Tensor, *, count: int = 6, completion
 
     from pyrogen.nets.causal import receptive_field
 
-    network, grid = pair.network, pair.network.grid
-    known = torch.zeros(pair.family.channels, *grid, dtype=torch.bool, device=x.device)
+    found = pair.distribution()
+    network, family, grid = found.network, found.family, found.network.grid
+    known = torch.zeros(family.channels, *grid, dtype=torch.bool, device=x.device)
     known[:, : (grid[0] + 1) // 2] = True
     some = x[:count]
     arrays = {
         "completed": some,
         "known": known.flatten(),
-        "completions": pair.complete(some.unsqueeze(1).expand(-1, completions, -1), known.flatten(), progress=False),
+        "completions": found.complete(some.unsqueeze(1).expand(-1, completions, -1), known.flatten(), progress=False),
     }
     if len(grid) == 2:
         order = torch.empty(network.positions)
@@ -48,7 +57,7 @@ def causal_pictures(pair: FullyVisible, x: Tensor, *, count: int = 6, completion
             order[list(group)] = step
         height, width = grid
         at = [(height // 2, width // 2), (height // 2, width - 1), (height - 1, width // 2)]
-        values = pair.family.encode(some.reshape(-1, pair.family.channels, *grid).to(network.example))
+        values = family.encode(some.reshape(-1, family.channels, *grid).to(network.example))
         arrays["order"] = order.reshape(grid)
         arrays["receptive"] = torch.stack([receptive_field(network, row * width + column, values) for row, column in at])
         arrays["receptive_at"] = torch.tensor(at)

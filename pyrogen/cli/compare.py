@@ -8,7 +8,7 @@ follow as :NAME=VALUE, as in is:5000:draws=200 or ais:100:initial=guide.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
@@ -17,12 +17,9 @@ from pyrogen.errors import ConfigurationError
 from .options import add_compile_option
 from .pictures import spread_rows
 from .quiet import quiet_unless_first
-from .saved import open_run
+from .saved import Saved, open_run
 from .specs import make_estimators
 from .usage import save_usage
-
-if TYPE_CHECKING:
-    from pyrogen.pair import Pair
 
 __all__ = ["add_arguments", "run"]
 
@@ -62,7 +59,7 @@ def run(options: Namespace) -> None:
         raise ConfigurationError(f"--rows must be at least 1, not {options.rows}")
     given = None if options.estimators is None else make_estimators(options.estimators)
     saved = open_run(options.directory)
-    estimators = given or make_estimators(_usual(saved.pair))
+    estimators = given or make_estimators(_usual(saved))
     rows = spread_rows(saved.split(options.split), options.rows)
     with joined(own_device(device_named(options.device))) as processes, quiet_unless_first(processes):
         table = compare(
@@ -83,9 +80,8 @@ def run(options: Namespace) -> None:
             print(f"report: {render(saved.directory, say=print)}")
 
 
-def _usual(pair: Pair) -> list[str]:
-    from pyrogen.models import FullyVisible
-
-    if isinstance(pair, FullyVisible):
-        return ["exact"]  # all others would say the same at greater cost
-    return ["elbo", "iwae:50", "is:5000", *(["exact"] if hasattr(pair, "log_evidence") else [])]
+def _usual(saved: Saved) -> list[str]:
+    exact = ["exact"] if hasattr(saved.pair, "log_evidence") else []
+    if exact and not saved.pair.structure(saved.dataset.train[:2].fixed()).latents:
+        return exact  # all others would say the same at greater cost
+    return ["elbo", "iwae:50", "is:5000", *exact]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyrogen.errors import PairError
 from pyrogen.saving import replace_file
 
-from .causal_pictures import causal_pictures
+from .causal_pictures import Causal, causal_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyrogen.data import Split
     from pyrogen.pair import Pair
 
-__all__ = ["as_data", "mean_or_draw", "save_pictures", "spread_rows"]
+__all__ = ["as_data", "save_pictures", "spread_rows"]
 
 _WALKED_ROWS = 256
 """Data over which a walk looks for the latents that vary most."""
@@ -52,7 +52,6 @@ def save_pictures(
 
     from pyrogen.batch import arguments, index
     from pyrogen.inference import reconstruct, sample, traverse
-    from pyrogen.models import FullyVisible
     from pyrogen.randomness import forked, seed_generators
     from pyrogen.run_directory import fingerprint
 
@@ -60,14 +59,13 @@ def save_pictures(
     batch = spread_rows(split, _WALKED_ROWS).to(device).fixed()
     some = index(batch, slice(count))
     (inputs, *_), _ = arguments(some)
-    makers: dict[str, Callable[[], Tensor]] = {
-        "inputs": lambda: inputs,
-        "reconstructions": lambda: mean_or_draw(lambda mean: reconstruct(pair, some, mean=mean)),
-        "samples": lambda: mean_or_draw(lambda mean: sample(pair, batch, samples, mean=mean)),
-        "traversal": lambda: traverse(pair, batch),
-    }
-    if isinstance(pair, FullyVisible):
-        del makers["reconstructions"], makers["traversal"]  # which need a latent
+    makers: dict[str, Callable[[], Tensor]] = {"samples": lambda: sample(pair, batch, samples, mean=None)}
+    if pair.structure(batch).latents:
+        makers |= {
+            "inputs": lambda: inputs,
+            "reconstructions": lambda: reconstruct(pair, some, mean=None),
+            "traversal": lambda: traverse(pair, batch),
+        }
     arrays, missing = {}, {}
     with forked(device):
         for name, make in makers.items():
@@ -76,7 +74,7 @@ def save_pictures(
                 arrays[name] = as_data(make(), split.shape, leading=_LEADING.get(name, 1)).cpu().numpy()
             except PairError as error:
                 missing[name] = str(error)
-        if isinstance(pair, FullyVisible):
+        if isinstance(pair, Causal):
             for name, made in causal_pictures(pair, inputs).items():
                 data = made if name in _MAPS else as_data(made, split.shape, leading=_LEADING.get(name, 1))
                 arrays[name] = data.cpu().numpy()
@@ -87,23 +85,6 @@ def save_pictures(
     with replace_file(directory / "pictures.npz") as temporary:
         np.savez_compressed(temporary, allow_pickle=False, parameters=fingerprint(pair.state_dict()), **arrays)
     return missing
-
-
-def mean_or_draw(make: Callable[[bool], Tensor]) -> Tensor:
-    """What a likelihood's mean gives, or, where it has none, as an autoregressive one, a draw from it.
-
-    Args:
-        make: makes it from the mean if given true, else from a draw.
-
-    Raises:
-        PairError: neither can be made.
-    """
-    try:
-        return make(True)
-    except PairError as error:
-        if "has no mean" not in str(error):
-            raise
-        return make(False)
 
 
 def spread_rows(split: Split, count: int) -> Split:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from pyrogen.errors import ConfigurationError
 
-from .pictures import as_data, mean_or_draw
+from .pictures import as_data
 from .saved import open_run
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = ["add_arguments", "run"]
 
@@ -58,11 +54,7 @@ def run(options: Namespace) -> None:
     like = saved.dataset.train[:2].to(device).fixed()
     with forked(device, options.seed):
         pair = saved.pair.to(device)
-
-        def make(mean: bool) -> Tensor:
-            return sample(pair, like, options.count, mean=mean)
-
-        drawn = mean_or_draw(make) if options.mean is None else make(options.mean)
+        drawn = sample(pair, like, options.count, mean=options.mean)
     values = as_data(drawn, saved.dataset.shape).cpu().numpy()  # (count, shape...)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".npy":
