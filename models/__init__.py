@@ -14,6 +14,7 @@ from .global_gaussian import GlobalGaussian
 from .hidden_markov import HiddenMarkov
 from .linear_gaussian import LinearGaussianVAE
 from .linear_gaussian_state_space import LinearGaussianSSM
+from .observed import Observed
 from .parts import (
     ENCODERS,
     LIKELIHOODS,
@@ -64,6 +65,7 @@ __all__ = [
     "LinearGaussianVAE",
     "MADEModel",
     "MixturePrior",
+    "Observed",
     "Part",
     "PixelCNNModel",
     "PixelRNNModel",

@@ -24,6 +24,7 @@ from .programs.networks import networks_of
 from .programs.probe import probe
 from .programs.pyro_store import Inheritance
 from .programs.structure import Structure
+from .sampler import Sampler
 
 __all__ = ["Pair"]
 
@@ -41,7 +42,8 @@ class Pair(nn.Module):
     A ``pyro.param`` statement in them means what it means in Pyro: a value that Pyro's global store holds under its name
     when a run first meets it is copied, and comes before the initial one. Set ``fresh = True`` to ignore the store.
 
-    A pair that knows its evidence in closed form offers ``log_evidence(batch)``, of shape (data,), in nats.
+    A pair that knows its evidence in closed form offers ``log_evidence(batch)``, of shape (data,), in nats. One that can
+    only draw data defines ``draw(count)`` in place of `model`: see `pyrogen.sampler.Sampler`.
 
     Example:
         >>> import pyro.distributions as dist
@@ -74,11 +76,20 @@ class Pair(nn.Module):
         self._structures: dict[Any, Structure] = {}
 
     def model(self, *args: Any, **kwargs: Any) -> Any:
-        """The generative program ``p(x, z)``."""
-        raise NotImplementedError(f"{type(self).__name__} must define model(batch)")
+        """The generative program ``p(x, z)``; of a sampler, its draws, as many as there are data."""
+        if not isinstance(self, Sampler):
+            raise NotImplementedError(f"{type(self).__name__} must define model(batch)")
+        return self.draw(length(kwargs or args))
 
     def guide(self, *args: Any, **kwargs: Any) -> Any:
-        """The variational program ``q(z | x)``; empty where there are no latents."""
+        """The variational program ``q(z | x)``; empty where there are no latents. That of a sampler draws as it does."""
+        if not self.has_density:
+            Pair.model(self, *args, **kwargs)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether there is a density of the data: there is none of a sampler, which defines ``draw(count)`` alone."""
+        return type(self).model is not Pair.model or not isinstance(self, Sampler)
 
     @staticmethod
     def of(

@@ -75,6 +75,7 @@ class EvidenceBound(Objective):
                 data of which only a part is seen.
         """
         structure = pair.structure(batch)
+        structure.require_density(self.name)
         if self.order != 1.0:
             if isinstance(beta, Tensor) or beta != 1.0:
                 raise ConfigurationError(f"beta weighs the divergence of an ELBO; {self.name} has none")

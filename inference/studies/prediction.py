@@ -20,7 +20,7 @@ __all__ = ["reconstruct", "sample", "traverse"]
 
 
 def sample(pair: Pair, like: Batch, count: int, *, mean: bool | None = True) -> Tensor:
-    """Draw latents from the prior and give what the likelihood makes of them.
+    """Draw latents from the prior and give what the likelihood makes of them; of a sampler, its draws.
 
     Args:
         pair: the pair.
@@ -40,6 +40,9 @@ def sample(pair: Pair, like: Batch, count: int, *, mean: bool | None = True) -> 
     repeated = map_tensors(like, lambda tensor: tensor[torch.arange(count, device=tensor.device) % rows])
     args, kwargs = arguments(repeated)
     with evaluation(pair), pair.scope():
+        if not pair.has_density:
+            drawn: Tensor = pair.model(*args, **kwargs)
+            return drawn
         model = run_model(pair, args, kwargs, {}, nesting=structure.nesting, draw=True)
     return _output(_observed(model.visited, structure), mean)
 

@@ -133,7 +133,8 @@ def fit(
         beta: factor of the divergence in an ELBO, fixed or by step (`linear_warmup`); it never enters an evaluation.
         validation: data for the validation estimate, of the same kinds as `data`.
         validate_every: epochs between validations.
-        validation_estimator: what to validate with; ``ELBO(draws=8)`` if not given.
+        validation_estimator: what to validate with; ``ELBO(draws=8)`` if not given. A sampler, which has no density, is not
+            validated without it.
         patience: stop after that many validations without a better one, and go back to the best parameters.
         device: ``"auto"``, or a device.
         directory: where ``checkpoint.pt``, ``history.csv`` and ``config.yaml`` go; nothing is written if not given. A run
@@ -178,6 +179,8 @@ def fit(
     """
     counts = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "log_every": log_every}
     _require_arguments({**counts, "steps_per_call": steps_per_call})
+    if not pair.has_density and validation_estimator is None:
+        validation = None
     if patience is not None and validation is None:
         raise ConfigurationError("patience needs validation data")
     require_compile(compile)

@@ -63,6 +63,7 @@ class Rule:
         fixed: the same without the fault.
         cheap: whether `fit` and `compare` run the rule first: it costs no run of the pair beside those that every use makes.
         trained: whether the rule looks at fitted pairs only.
+        density: whether the rule asks what moves the log density of the data, of which a sampler has none.
         detector: finds what `Pair.structure` does not, if there is anything.
     """
 
@@ -71,6 +72,7 @@ class Rule:
     fixed: str = RIGHT
     cheap: bool = False
     trained: bool = False
+    density: bool = False
     detector: Detector | None = None
 
     @property
@@ -96,7 +98,7 @@ class Rule:
 
 
 def rule(
-    fault: Fault, *, bad: str, fixed: str = RIGHT, cheap: bool = False, trained: bool = False
+    fault: Fault, *, bad: str, fixed: str = RIGHT, cheap: bool = False, trained: bool = False, density: bool = False
 ) -> Callable[[Detector], Rule]:
     """Make a rule of a detector; see `Rule` for the arguments."""
-    return lambda detector: Rule(fault, bad, fixed, cheap, trained, detector)
+    return lambda detector: Rule(fault, bad, fixed, cheap, trained, density, detector)

@@ -191,6 +191,8 @@ def _findings_of(rule: Rule, subject: Subject) -> Iterator[Finding]:
 def _reason_to_skip(rule: Rule, subject: Subject) -> str | None:
     if rule.trained and not subject.trained:
         return "looks at fitted pairs only"
+    if (rule.density or rule.trained) and not subject.pair.has_density:
+        return "looks at the density of the data, and a sampler has none"
     if subject.refusal is not None and rule.detector is not None and _refused_by(subject) != rule.code:
         return f"the pair is refused ({_refused_by(subject)}), and cannot be run"
     return None

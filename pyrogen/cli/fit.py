@@ -134,7 +134,7 @@ def run(options: Namespace) -> None:
             for picture, reason in missing.items():
                 print(f"no {picture}: {reason}")
             print(f"checkpoint, history, configuration and pictures are in {directory}")
-            print(f"next: pyrogen compare {directory}")
+            print(f"next: pyrogen {'compare' if done.pair.has_density else 'sample'} {directory}")
 
 
 def _fit(

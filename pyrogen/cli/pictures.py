@@ -60,7 +60,7 @@ def save_pictures(
     some = index(batch, slice(count))
     (inputs, *_), _ = arguments(some)
     makers: dict[str, Callable[[], Tensor]] = {"samples": lambda: sample(pair, batch, samples, mean=None)}
-    if pair.structure(batch).latents:
+    if pair.has_density and pair.structure(batch).latents:
         makers |= {
             "inputs": lambda: inputs,
             "reconstructions": lambda: reconstruct(pair, some, mean=None),

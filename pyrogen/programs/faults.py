@@ -242,6 +242,14 @@ SCALED_UP_BATCH = Fault(
     why="Training on such mini-batches is right, also where data share a latent; estimates per datum are refused.",
     remedy="nothing, if the batches are parts of that many data; to estimate, give it the batch's length",
 )
+NO_DENSITY = Fault(
+    "PG131",
+    "note",
+    "the pair draws data and has no density",
+    why="A generator or a Markov chain can be trained by an objective that compares its draws with data, and sampled from, "
+    "but no estimator of log p(x) can serve it.",
+    remedy="nothing, if draws are what you want; else give it an observation part, pyrogen.models.Observed(sampler, likelihood)",
+)
 DRAW_OUTSIDE_SUPPORT = Fault(
     "PG201",
     "error",

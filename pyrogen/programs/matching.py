@@ -73,7 +73,9 @@ def check_sites(pair: Program, guide: Any, model: Any) -> None:
                 f"site '{name}' is {there} in the guide and {here} in the model", **_place(name, site)
             )
     _check_plates(guide, model)
-    if not any(site["is_observed"] and not site["infer"].get("_deterministic") for site in in_model.values()):
+    if pair.has_density and not any(
+        site["is_observed"] and not site["infer"].get("_deterministic") for site in in_model.values()
+    ):
         raise faults.NOTHING_OBSERVED.error("the model observes nothing")
 
 

@@ -246,6 +246,13 @@ def _describe(
     ]
     in_turn = any(f.name == pair.data_plate and f.dim is None for s in in_model.values() for f in s["cond_indep_stack"])
     taken = len(plate["value"]) if plate is not None and is_subsample(plate) else rows
+    if not pair.has_density:
+        tempered.append(
+            faults.NO_DENSITY.objection(
+                f"{type(pair).__name__} draws data and has no density of its own",
+                remedy="give it an observation part: pyrogen.models.Observed(sampler, likelihood)",
+            )
+        )
     objections = list(_shared(pair, in_guide, in_model, local, rows, size, taken, in_turn))
     if entangled is not None and entangled in local:
         objections.append(

@@ -17,6 +17,10 @@ class Program(Protocol):
     data_plate: str
     """Name of the plate that holds the data."""
 
+    @property
+    def has_density(self) -> bool:
+        """Whether there is a density of the data; see `pyrogen.sampler.Sampler`."""
+
     def model(self, *args: Any, **kwargs: Any) -> Any:
         """The generative program ``p(x, z)``."""
 

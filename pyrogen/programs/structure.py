@@ -81,6 +81,15 @@ class Structure:
                 f"{use} needs a log weight for each datum: " + "; ".join(self.objections), code=first.code, site=first.site
             )
 
+    def require_density(self, use: str) -> None:
+        """Refuse a sampler, which observes nothing.
+
+        Raises:
+            NotPerDatum: with what it needs.
+        """
+        if not self.observed:
+            raise NotPerDatum(f"{use} needs a density of the data: {self.joint_objections[-1]}", code="PG131")
+
     def require_joint(self, use: str) -> None:
         """Refuse a pair whose log weight is that of a tempered density.
 

@@ -100,6 +100,23 @@ OWN = """
             return dist.Normal(torch.zeros_like(self.log_scale), self.log_scale.exp()).to_event(1)
 
 
+    class Generator(Pair):
+        def __init__(self, shape: tuple[int, ...], latent: int = 2):
+            super().__init__()
+            self.net = nn.Linear(latent, 64)
+
+        def draw(self, count):
+            with pyro.plate("data", count, dim=-1):
+                z = pyro.sample("z", dist.Normal(self.net.weight.new_zeros(self.net.in_features), 1.0).to_event(1))
+            return self.net(z)
+
+
+    class Means(ELBO):
+        def loss(self, pair, batch, *, beta=1.0):
+            with pair.scope():
+                return (pair.draw(100).mean(0) - batch.mean(0)).square().sum()
+
+
     class Twice(ELBO):
         def __init__(self, draws: int = 4):
             super().__init__(draws=2 * draws)

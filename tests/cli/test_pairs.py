@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -60,6 +61,23 @@ def test_a_users_file_works_in_every_command(
     assert main(["sample", run, "--count", "2", "--out", "samples.npy"]) == 0
     assert len(Comparison.load(run)["ELBO"].log_prob) == 4
     assert load_pictures(run).keys() == pictures
+
+
+def test_a_sampler_is_fitted_checked_and_sampled_from(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", f"{own}:Generator", "--data", "digits"]) == 0
+    assert "PG131 note" in capsys.readouterr().out
+    assert main(["fit", f"{own}:Generator", *FIT, "--objective", f"{own}:Means", "--directory", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "next: pyrogen sample run" in out
+    assert "\nno " not in out  # no picture is missing
+    assert load_pictures("run").keys() == {"samples"}
+    assert main(["sample", "run", "--count", "3", "--out", "samples.npy"]) == 0
+    assert np.load("samples.npy").shape == (3, 1, 8, 8)
+    assert main(["check", "run"]) == 0
+    assert main(["report", "run"]) == 0
+    for words in (["compare", "run"], ["examine", "run"], ["fit", f"{own}:Generator", *FIT]):
+        assert main(words) == 2
+        assert "draws data and has no density of its own: give it an observation part" in capsys.readouterr().err
 
 
 def test_a_picture_that_a_pair_cannot_make_is_left_out(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ from pyrogen.models import (
     LinearGaussianSSM,
     LinearGaussianVAE,
     MADEModel,
+    Observed,
     Part,
     PixelCNNModel,
     PixelRNNModel,
@@ -63,6 +64,19 @@ class Aggregate(Part):
         return dist.MixtureSameFamily(
             dist.Categorical(logits=self.inputs.new_zeros(len(self.inputs))), self.encoder(self.inputs)
         )
+
+
+class Generator(Pair):
+    """A sampler, which draws and has no density."""
+
+    def __init__(self, event):
+        super().__init__()
+        self.net = nn.Linear(2, event)
+
+    def draw(self, count):
+        with pyro.plate(self.data_plate, count, dim=-1):
+            z = pyro.sample("z", elementwise(dist.Normal(self.net.weight.new_zeros(2), 1.0)))
+        return self.net(z)
 
 
 def vae_with_likelihood(make_likelihood, outputs):
@@ -143,6 +157,8 @@ CASES = {
     "linear gaussian state space": Case(lambda: LinearGaussianSSM((4, 3), latent=2), 12, "real"),
     "hidden markov": Case(lambda: HiddenMarkov((4, 2), states=3), 8),
     "global gaussian": Case(lambda: GlobalGaussian((2,), noise=0.7), 2, "real", is_global=True),
+    "sampler": Case(lambda: Generator(5), 5, "real"),
+    "observed sampler": Case(lambda: Observed(Generator(5), GaussianLikelihood(nn.Identity(), scale=0.3)), 5, "real"),
     "global and local gaussian": Case(lambda: GlobalGaussian((2,), local_scale=0.6), 2, "real", is_global=True),
 }
 NO_META_DRAWS = {"beta-bernoulli": "torch's aten::_sample_dirichlet has no meta kernel: its draw alone is given"}
@@ -184,13 +200,15 @@ def log_probs(pair, x, latents, role):
 
 
 def log_weight(pair, x, latents):
-    """Sum of the log weight over all data."""
+    """Sum of the log weight over all data; of a sampler, of its draws."""
+    if not pair.has_density:
+        return poutine.condition(pair.model, data=latents)(x).square().sum()
     model, guide = (log_probs(pair, x, latents, role) for role in ("model", "guide"))
     return sum(value.sum() for value in model.values()) - sum(value.sum() for value in guide.values())
 
 
 def test_every_member_of_the_zoo_is_a_case():
-    assert {type(make(name)) for name in CASES} == set(ZOO.values())
+    assert {type(make(name)) for name in CASES} - {Generator, Observed} == set(ZOO.values())
 
 
 @pytest.mark.parametrize(
@@ -218,7 +236,7 @@ def test_it_runs_with_validation(name):
         for trace in (guide, model):
             trace.compute_log_prob()
             assert all(node["log_prob"].isfinite().all() for node in trace.nodes.values() if "log_prob" in node)
-    assert any(name.startswith("x") for name in model.observation_nodes)
+    assert any(name.startswith("x") for name in model.observation_nodes) == pair.has_density
     assert {*guide.stochastic_nodes, "data"} == {*model.stochastic_nodes, "data"}
 
 
@@ -226,8 +244,8 @@ def test_it_runs_with_validation(name):
 def test_its_structure_is_what_it_claims(name):
     pair, x = make(name), batch(name)
     structure = pair.structure(x)
-    assert structure.joint_objections == ()
-    assert (structure.objections == ()) == (not CASES[name].is_global)
+    assert (structure.joint_objections == ()) == pair.has_density == (structure.observed != ())
+    assert (structure.objections == ()) == (pair.has_density and not CASES[name].is_global)
     assert structure.loop is None
     assert structure.amortized
     assert structure.nesting == 1

@@ -63,6 +63,7 @@ def data_mixed(subject: Subject) -> Iterator[Seen]:
         ("pair, batch", "data = torch.randn(100, 3)\npair, batch"),
         ("guide), torch.randn(8, 3)", "guide), data[:8]"),
     ),
+    density=True,
 )
 def batch_not_observed(subject: Subject) -> Iterator[Seen]:
     """Replace one datum and compare the observed values."""
@@ -93,6 +94,7 @@ def batch_not_observed(subject: Subject) -> Iterator[Seen]:
         remedy="Use the value that pyro.sample returns, or take the site out of both programs",
     ),
     bad=changed(RIGHT, ("decoder(z)", "decoder(encoder(x))")),
+    density=True,
 )
 def latent_without_influence(subject: Subject) -> Iterator[Seen]:
     """Give each latent in turn a draw from the prior, and compare the log probabilities of all other sites."""
@@ -127,6 +129,7 @@ def latent_without_influence(subject: Subject) -> Iterator[Seen]:
         ("encoder(x)", "centre"),
         ("encoder, decoder = nn.Linear(3, 2)", "centre, decoder = nn.Parameter(torch.zeros(2))"),
     ),
+    density=True,
 )
 def guide_ignores_data(subject: Subject) -> Iterator[Seen]:
     """Replace one datum, keep the latents, and compare the guide's log densities."""

@@ -50,6 +50,19 @@ _LOADED = (
     )
     + _STATE
 )
+_SAMPLER = """\
+class Generator(Pair):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(2, 3)
+
+    def draw(self, count):
+        with pyro.plate("data", count, dim=-1):
+            z = pyro.sample("z", dist.Normal(self.net.weight.new_zeros(2), 1.0).to_event(1))
+        return self.net(z)
+
+pair, batch = Generator(), torch.randn(8, 3)
+"""
 _IMAGE = """\
 def model(x):
     with pyro.plate("data", len(x), dim=-2):
@@ -187,6 +200,7 @@ _STRUCTURE: tuple[tuple[faults.Fault, str, str], ...] = (
     (faults.LOADED_STATE, _LOADED, changed(_LOADED, (_STATE.splitlines(keepends=True)[1], ""))),
     (faults.PLATE_DIMENSION, _ONE_DIMENSION, changed(_ONE_DIMENSION, ("4, dim=-1", "4, dim=-2"))),
     (faults.SCALED_UP_BATCH, RIGHT.replace("len(x)", "600, len(x)"), RIGHT),
+    (faults.NO_DENSITY, _SAMPLER, RIGHT),
 )
 _SUPPORT = (
     (faults.DRAW_OUTSIDE_SUPPORT, _RATE, changed(_RATE, ("dist.Normal(x, 1.0)", "dist.Gamma(x + 1.0, 2.0)"))),

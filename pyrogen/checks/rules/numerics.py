@@ -101,6 +101,7 @@ def fails_on_extreme_data(subject: Subject) -> Iterator[Seen]:
         remedy="Use it, connect it (no detach), freeze it with requires_grad_(False), or remove it",
     ),
     bad=changed(RIGHT, ("decoder(z)", "decoder(z).detach()")),
+    density=True,
 )
 def parameter_without_gradient(subject: Subject) -> Iterator[Seen]:
     """Find parameters on which the log weight does not depend, without those of baselines."""
