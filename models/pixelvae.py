@@ -84,7 +84,8 @@ class PixelVAE(VAE):
     @torch.no_grad()
     def generate(self, count: int) -> Tensor:
         """Draws, shape (count, event)."""
-        drawn: Tensor = self.likelihood(self.prior().expand((count,)).sample()).sample()
+        z = self.prior().expand((count,)).sample()  # type: ignore[no-untyped-call]
+        drawn: Tensor = self.likelihood(z).sample()
         return drawn
 
     @torch.no_grad()

@@ -94,7 +94,7 @@ class VAE(Pair):
     @torch.no_grad()
     def generate(self, count: int) -> Tensor:
         """Mean data of latents drawn from the prior, shape (count, event)."""
-        return self.likelihood.mean(self.prior().expand((count,)).sample())
+        return self.likelihood.mean(self.prior().expand((count,)).sample())  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:

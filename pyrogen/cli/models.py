@@ -1,4 +1,4 @@
-"""List the zoo, or describe one pair and its arguments."""
+"""List the zoo and the parts that its models take by name, or describe one pair and its arguments."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> None:
-    """Print the zoo, or what a pair's documentation says.
+    """Print the zoo and the parts, or what a pair's documentation says.
 
     Raises:
         ConfigurationError: there is no such pair.
     """
-    from pyrogen.models import ZOO
+    from pyrogen.models import ENCODERS, LIKELIHOODS, PRIORS, ZOO
 
     if options.pair is not None:
         found = constructor_of(options.pair)
@@ -43,6 +43,11 @@ def run(options: Namespace) -> None:
         print(f"{name:<{width}}{(inspect.getdoc(pair) or '').partition(chr(10))[0]}")
         for parameter in _parameters(pair):
             print(f"{'':<{width}}  --args.{parameter}")
+    print("\nparts by name; what stands after one are its options, given as --args.PART NAME:OPTION=VALUE:...")
+    for registry in (PRIORS, ENCODERS, LIKELIHOODS):
+        for name, part in registry.items():
+            choices = [text for text in _parameters(part) if " = " in text]
+            print(f"  {registry.what:<12}{name:<{width + 8}}{', '.join(choices)}".rstrip())
     print("\npyrogen models PAIR says what its arguments mean; pyrogen fit PAIR --args.NAME VALUE sets them.")
 
 

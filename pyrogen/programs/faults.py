@@ -248,7 +248,7 @@ NO_DENSITY = Fault(
     "the pair draws data and has no density",
     why="A generator or a Markov chain can be trained by an objective that compares its draws with data, and sampled from, "
     "but no estimator of log p(x) can serve it.",
-    remedy="nothing, if draws are what you want; else give it an observation part, pyrogen.models.Observed(sampler, likelihood)",
+    remedy="nothing, if draws are what you want; else give it an observation part: pyrogen.models.Observed",
 )
 DRAW_OUTSIDE_SUPPORT = Fault(
     "PG201",

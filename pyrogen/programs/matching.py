@@ -73,9 +73,8 @@ def check_sites(pair: Program, guide: Any, model: Any) -> None:
                 f"site '{name}' is {there} in the guide and {here} in the model", **_place(name, site)
             )
     _check_plates(guide, model)
-    if pair.has_density and not any(
-        site["is_observed"] and not site["infer"].get("_deterministic") for site in in_model.values()
-    ):
+    observed = (site for site in in_model.values() if site["is_observed"] and not site["infer"].get("_deterministic"))
+    if pair.has_density and not any(observed):
         raise faults.NOTHING_OBSERVED.error("the model observes nothing")
 
 

@@ -36,9 +36,9 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         {'colour': 'red', 'side': 3.0}
     """
 
-    def __init__(self, what: str, kind: type[T], members: Mapping[str, type[T]] | None = None) -> None:
+    def __init__(self, what: str, kind: type, members: Mapping[str, type[T]] | None = None) -> None:
         self.what, self.kind = what, kind
-        self._members: dict[str, type[T]] = {}
+        self._members: dict[str, Any] = {}
         for name, member in (members or {}).items():
             self.register(name)(member)
 
@@ -55,7 +55,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
                 raise ConfigurationError(
                     f"a {self.what} cannot be registered as {name!r}, which is {why}: choose another name"
                 )
-            if not (isinstance(member, type) and issubclass(member, self.kind)):
+            if not issubclass(member, self.kind):
                 raise ConfigurationError(f"{member!r} is no {self.what}: register a subclass of {self.kind.__name__}")
             self._members[name] = member
             return member
@@ -77,7 +77,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
             made: T = make(self.what, spec, self, self.kind, offered=offered)
             return made
         if isinstance(spec, self.kind):
-            return spec
+            return spec  # type: ignore[return-value]  # the kind is that of T
         if not isinstance(spec, type | partial) and not inspect.isroutine(spec):
             raise ConfigurationError(
                 f"a {self.what} cannot be a {type(spec).__name__}: give a name, an object of {self.kind.__name__}, or a "
@@ -85,10 +85,12 @@ class Registry(Mapping[str, type[T]], Generic[T]):
             )
         given = spec.keywords if isinstance(spec, partial) else ()
         named = inspect.signature(spec).parameters
-        return spec(**{name: value for name, value in offered.items() if name in named and name not in given})
+        built: T = spec(**{name: value for name, value in offered.items() if name in named and name not in given})
+        return built
 
     def __getitem__(self, name: str) -> type[T]:
-        return self._members[name]
+        found: type[T] = self._members[name]
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._members

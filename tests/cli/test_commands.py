@@ -247,12 +247,16 @@ def test_data_are_split_by_their_seed(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_models_lists_the_zoo_and_describes_a_pair(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from pyrogen.models import ZOO
+    from pyrogen.models import ENCODERS, LIKELIHOODS, PRIORS, ZOO
 
     assert main(["models"]) == 0
     out = capsys.readouterr().out
     assert [name for name in ZOO if f"{name} " not in out] == []
     assert "--args.latent: int = 20" in out
+    parts = {"prior": PRIORS, "encoder": ENCODERS, "likelihood": LIKELIHOODS}
+    rows = [line.split()[:2] for line in out.splitlines()]
+    assert [(what, name) for what, names in parts.items() for name in names if [what, name] not in rows] == []
+    assert "components: int = 10" in out
     assert main(["models", "vae"]) == 0
     assert "number of latent dimensions" in capsys.readouterr().out
     assert main(["models", f"{own}:Own"]) == 0

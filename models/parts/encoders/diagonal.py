@@ -38,5 +38,5 @@ class GaussianEncoder(Encoder):
 
     def head(self, outputs: Tensor) -> dist.TorchDistribution:
         """See `Encoder.head`."""
-        loc, raw_scale = outputs.split(self.latent, dim=-1)  # (..., latent) each
+        loc, raw_scale = outputs.chunk(2, dim=-1)  # (..., latent) each
         return elementwise(dist.Normal(loc, positive(raw_scale)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -59,8 +61,8 @@ class _FullRankNormal(dist.MultivariateNormal):
     """A type of its own, so that its divergence concerns no other model's."""
 
 
-@register_kl(_FullRankNormal, Independent)
-def _kl_from_diagonal(q: _FullRankNormal, p: Independent) -> Tensor:
+@register_kl(_FullRankNormal, Independent)  # type: ignore[no-untyped-call, untyped-decorator]
+def _kl_from_diagonal(q: _FullRankNormal, p: Independent[Any]) -> Tensor:
     """The divergence of q from a diagonal Gaussian p, in nats."""
     normal = p.base_dist
     if not isinstance(normal, torch.distributions.Normal) or p.reinterpreted_batch_ndims != 1:
