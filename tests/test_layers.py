@@ -140,6 +140,7 @@ def test_walls():
     ("name", "imported"),
     [
         ("pyrogen.models.vae", "pyrogen.inference.objectives.elbo"),
+        ("pyrogen.models.parts.part", "pyrogen.inference.objectives.elbo"),
         ("pyrogen.inference.training.fitting", "pyrogen.models"),
         ("pyrogen.data.load", "pyrogen.models"),
         ("pyrogen.nets.mlp", "pyro"),
