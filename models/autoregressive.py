@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pyrogen.errors import ConfigurationError
 from pyrogen.nets import Activation
 from pyrogen.nets.causal import MADE, CausalTransformer, GatedPixelCNN, Order, PixelRNN, WaveNet
+from pyrogen.registry.names import unknown
 
 from .visible import FullyVisible, channels_and_grid, make_family
 
@@ -68,7 +68,7 @@ class MADEModel(FullyVisible):
             "coarse-to-fine": Order.coarse_to_fine,
         }
         if order not in orders:
-            raise ConfigurationError(f"no order '{order}': choose one of {', '.join(orders)}")
+            raise unknown("order", order, orders)
         chosen = orders[order](grid)
         super().__init__(MADE(grid, family.inputs, family.outputs, hidden, chosen, skip, activation), family)
 

@@ -5,15 +5,12 @@ Named axes: particles, data, latent, event (a datum flattened), features and gri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Sequence
 
 from pyrogen.nets import Activation, Architecture, make_decoder, positive_size, positive_sizes
 from pyrogen.nets.causal import GatedPixelCNN
 
-from .parts import AutoregressiveLikelihood
+from .parts import AutoregressiveLikelihood, Part
 from .vae import VAE
 from .visible import channels_and_grid, make_family
 
@@ -47,6 +44,8 @@ class PixelVAE(VAE):
         architecture: ``"mlp"``, or ``"conv"`` for convolutions between the image and the dense layers.
         channels: with ``"conv"``, the channels of each convolution, from the image inwards.
         activation: a name in `pyrogen.nets.ACTIVATIONS`, or a callable that makes a module.
+        prior: as of `VAE`.
+        encoder: likewise.
 
     Raises:
         ConfigurationError: a size or a name cannot be used.
@@ -70,6 +69,8 @@ class PixelVAE(VAE):
         architecture: Architecture = "mlp",
         channels: Sequence[int] = (32, 64),
         activation: Activation = "relu",
+        prior: str | Part | Callable[..., Part] = "standard-normal",
+        encoder: str | Part | Callable[..., Part] = "diagonal",
     ) -> None:
         depth, grid = channels_and_grid(shape, image="a PixelVAE")
         hidden, context = positive_sizes("hidden", hidden), positive_size("context", context)
@@ -79,17 +80,4 @@ class PixelVAE(VAE):
         )
         decoder = make_decoder(architecture, latent, (context, *grid), 1, hidden, channels, activation)
         likely = AutoregressiveLikelihood(decoder, causal, family)
-        super().__init__((depth, *grid), latent, hidden, likely, architecture, channels, activation)
-
-    @torch.no_grad()
-    def generate(self, count: int) -> Tensor:
-        """Draws, shape (count, event)."""
-        z = self.prior().expand((count,)).sample()  # type: ignore[no-untyped-call]
-        drawn: Tensor = self.likelihood(z).sample()
-        return drawn
-
-    @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Draws given the encoder's mean latents of data of shape (data, event); the same shape."""
-        drawn: Tensor = self.likelihood(self.encoder(x).mean).sample()
-        return drawn
+        super().__init__((depth, *grid), latent, hidden, likely, architecture, channels, activation, prior, encoder)

@@ -93,13 +93,13 @@ class VAE(Pair):
 
     @torch.no_grad()
     def generate(self, count: int) -> Tensor:
-        """Mean data of latents drawn from the prior, shape (count, event)."""
-        return self.likelihood.mean(self.prior().expand((count,)).sample())  # type: ignore[no-untyped-call]
+        """Pictures of latents drawn from the prior, shape (count, event); see `Likelihood.picture`."""
+        return self.likelihood.picture(self.prior().expand((count,)).sample())  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Mean data of the encoder's mean latents for data of shape (data, event); the same shape."""
-        return self.likelihood.mean(self.encoder(x).mean)
+        """Pictures of the encoder's mean latents for data of shape (data, event); the same shape."""
+        return self.likelihood.picture(self.encoder(x).mean)
 
     @torch.no_grad()
     def set_output_bias(self, mean: Tensor) -> None:

@@ -20,6 +20,7 @@ from pyrogen.errors import ConfigurationError
 from pyrogen.nets import positive_sizes
 from pyrogen.nets.causal import CausalNetwork
 from pyrogen.pair import Pair
+from pyrogen.registry.names import unknown
 
 __all__ = ["FullyVisible", "channels_and_grid", "make_family"]
 
@@ -136,7 +137,7 @@ def make_family(name: str, channels: int) -> Family:
         768
     """
     if name not in _FAMILIES:
-        raise ConfigurationError(f"no likelihood '{name}' of one position: choose one of {', '.join(_FAMILIES)}")
+        raise unknown("likelihood of one position", name, _FAMILIES)
     return _FAMILIES[name](channels)
 
 

@@ -154,6 +154,9 @@ CASES = {
     "convolutional pixelvae": Case(
         lambda: PixelVAE((1, 3, 3), 2, (), 2, features=4, layers=2, architecture="conv", channels=(3,), activation="elu"), 9
     ),
+    "pixelvae of other parts": Case(
+        lambda: PixelVAE((1, 3, 2), 2, (5,), 3, features=4, layers=2, prior="mixture:3", encoder="full-rank"), 6
+    ),
     "linear gaussian state space": Case(lambda: LinearGaussianSSM((4, 3), latent=2), 12, "real"),
     "hidden markov": Case(lambda: HiddenMarkov((4, 2), states=3), 8),
     "global gaussian": Case(lambda: GlobalGaussian((2,), noise=0.7), 2, "real", is_global=True),

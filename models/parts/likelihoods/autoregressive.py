@@ -54,3 +54,7 @@ class AutoregressiveLikelihood(Likelihood):
         seen: Tensor = self.net(z).unflatten(-1, self.context_shape)  # (..., features, *grid)
         found = Autoregressive(self.network, self.family, seen)
         return Autoregressive(self.network, found.family, seen, event_shape=(prod(found.event_shape),))
+
+    def picture(self, z: Tensor, *context: Any) -> Tensor:
+        """See `Likelihood.picture`."""
+        return self(z).sample()

@@ -27,6 +27,10 @@ class Likelihood(Part):
         self.net = made_net(net, outputs)
 
     def mean(self, z: Tensor, *context: Any) -> Tensor:
-        """The mean datum given a latent, the picture to show; shape (..., event), in units of the data."""
+        """The mean datum given a latent, shape (..., event), in units of the data."""
         mean: Tensor = self(z, *context).mean
         return mean
+
+    def picture(self, z: Tensor, *context: Any) -> Tensor:
+        """What to show of a latent: the mean datum; of a likelihood that has none in closed form, a draw."""
+        return self.mean(z, *context)
