@@ -12,6 +12,7 @@ from torch import nn
 from pyrogen.distributions import Autoregressive, PixelCNN
 from pyrogen.distributions.families import Bernoulli, Categorical
 from pyrogen.errors import ConfigurationError, DataError
+from pyrogen.nets import causal
 from pyrogen.nets.causal import CausalLinear, CausalNetwork, GatedPixelCNN, MaskedPixelCNN, check_causal
 
 
@@ -102,6 +103,7 @@ BAD = {
     "a grid of one dimension": (lambda: GatedPixelCNN((28,)), ConfigurationError, "height, width"),
     "an even kernel": (lambda: GatedPixelCNN((28, 28), kernel=4), ConfigurationError, "odd"),
     "a kernel that sees nothing": (lambda: MaskedPixelCNN((28, 28), first=1), ConfigurationError, "at least 3"),
+    "a certain dropout": (lambda: GatedPixelCNN((28, 28), dropout=1.0), ConfigurationError, "dropout must lie in"),
     "no layer": (lambda: GatedPixelCNN((28, 28), layers=0), ConfigurationError, "layers"),
     "one value": (lambda: Categorical(1), ConfigurationError, "at least 2"),
 }
@@ -112,6 +114,24 @@ def test_bad_input_is_named(name):
     call, error, message = BAD[name]
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("former", "name"), [("WavefrontCNN", "DiagonalPixelCNN"), ("Frontier", "Group")])
+def test_former_names_are_understood_with_a_warning(former, name):
+    with pytest.warns(DeprecationWarning, match=f"`{former}` is now called `{name}`"):
+        assert getattr(causal, former) is getattr(causal, name)
+    assert not hasattr(causal, "Wavefront")
+
+
+@pytest.mark.parametrize("made", [CausalLinear((2, 2)), causal.Order.diagonal((2, 2))], ids=repr)
+def test_the_former_name_of_groups_is_read_with_a_warning(made):
+    with pytest.warns(DeprecationWarning, match="now called `groups`"):
+        assert made.frontiers == made.groups
+
+
+def test_the_former_name_of_groups_is_not_defined_in_vain():
+    with pytest.raises(TypeError, match="call it `groups`"):
+        type("Reversed", (CausalLinear,), {"frontiers": ((1,), (0,))})
 
 
 def test_without_validation_values_are_not_looked_at():

@@ -143,6 +143,13 @@ def test_the_sampler_draws_what_a_pass_for_each_step_would(name):
     assert not distribution.sample(shape).requires_grad
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.make(1, 1).steps_differ])
+def test_steps_that_differ_are_not_compiled(name):
+    distribution = distribution_of(name, batch=(3,)).expand((3,))
+    noise = torch.rand(3, 1, *distribution.network.grid, dtype=torch.float64)
+    assert torch.equal(distribution.sample(noise=noise, compile=True), distribution.sample(noise=noise))
+
+
 def chi_square_limit(counts, expected):
     """The statistic, with rare cells made one, and what it exceeds with a probability of 1e-6."""
     rare = expected < 5
