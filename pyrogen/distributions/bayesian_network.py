@@ -128,7 +128,7 @@ class BayesianNetwork(TorchDistribution):
         _check_size("all variables", self.states)
         axes = [torch.arange(states, device=self._device()) for states in self.states]
         values = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)  # (all values, variables)
-        values = values.reshape(-1, *(1 for _ in self.batch_shape), len(self.names))
+        values = values.reshape(-1, *(1 for _ in self.batch_shape), len(self.names))  # (all values, 1, ..., 1, variables)
         return values.expand(-1, *self.batch_shape, -1) if expand else values
 
     def marginal(self, *names: str, given: Mapping[str, int | Tensor] | None = None) -> Tensor:
@@ -253,13 +253,13 @@ def _along_axes(node: Node, table: Tensor, axes: Sequence[str], known: Mapping[s
     table = table.expand(*batch, *table.shape[table.dim() - len(family) :])
     for name in given:
         here = len(batch) + family.index(name)
-        chosen = known[name].expand(batch).reshape(*batch, *(1 for _ in family))
+        chosen = known[name].expand(batch).reshape(*batch, *(1 for _ in family))  # (..., 1, ..., 1)
         table = table.gather(here, chosen.expand(*table.shape[:here], 1, *table.shape[here + 1 :]))
     free = [name for name in family if name not in known]
     by_axis = sorted(family, key=lambda name: axes.index(name) if name in free else -1)  # what is given has size 1
-    table = table.permute([*range(len(batch)), *(len(batch) + family.index(name) for name in by_axis)])
+    table = table.permute([*range(len(batch)), *(len(batch) + family.index(name) for name in by_axis)])  # (..., by_axis)
     sizes = dict(zip(by_axis, table.shape[len(batch) :], strict=True))
-    return table.reshape([*batch, *(sizes[name] if name in free else 1 for name in axes)])
+    return table.reshape([*batch, *(sizes[name] if name in free else 1 for name in axes)])  # (..., axes)
 
 
 def _check_size(what: str, states: Sequence[int]) -> None:

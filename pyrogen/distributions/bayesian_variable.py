@@ -95,10 +95,10 @@ class Node:
         for parent, size in enumerate(self.rows):
             row = row * size + values[..., parent]  # the number of the row, the last parent fastest
         if not self.batch_shape:
-            return table.reshape(-1, self.states)[row]
+            return table.reshape(-1, self.states)[row]  # (..., states)
         shape = torch.broadcast_shapes(row.shape, self.batch_shape)  # type: ignore[no-untyped-call]
-        flat = table.reshape(*self.batch_shape, prod(self.rows), self.states).expand(*shape, -1, -1)
-        chosen = row.expand(shape)[..., None, None].expand(*shape, 1, self.states)
+        flat = table.reshape(*self.batch_shape, prod(self.rows), self.states).expand(*shape, -1, -1)  # (..., rows, states)
+        chosen = row.expand(shape)[..., None, None].expand(*shape, 1, self.states)  # (..., 1, states)
         return flat.gather(-2, chosen).squeeze(-2)  # (..., states)
 
     def table(self, device: torch.device) -> Tensor:

@@ -76,13 +76,13 @@ class Ensemble(TorchDistribution):
         if self.batch_shape:  # every element of the batch has a distribution of its own: draw from all, and choose
             drawn = first
             for number, member in enumerate(self.members[1:], 1):
-                here = (chosen == number).reshape(leading + (1,) * len(self.event_shape))
+                here = (chosen == number).reshape(leading + (1,) * len(self.event_shape))  # (*leading, 1, ..., 1)
                 drawn = torch.where(here, member.sample(sample_shape), drawn)
             return drawn
         result = first.new_empty(leading.numel(), *self.event_shape)
-        flat = chosen.flatten()
+        flat = chosen.flatten()  # (N,)
         for number, member in enumerate(self.members):
             places = (flat == number).nonzero().squeeze(-1)
             if len(places):
                 result[places] = member.sample((len(places),))
-        return result.reshape(leading + self.event_shape)
+        return result.reshape(leading + self.event_shape)  # (*leading, *event)

@@ -1,4 +1,4 @@
-"""The wavefront network: drawn by diagonals, it is what it is in parallel, and sees what the front has passed."""
+"""The diagonal PixelCNN: its steps give what the parallel pass gives, and its receptive field is all earlier diagonals."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_it_sees_all_that_the_front_has_passed(slope):
     assert torch.equal(seen, ranks[:, None] > ranks)
 
 
-def test_a_steep_front_has_the_masks_of_raster_order():
+def test_a_steep_diagonal_has_the_masks_of_raster_order():
     """So that a plain PixelCNN with kernels of side 3 is drawn in W + 2 (H - 1) steps and loses nothing."""
     assert torch.equal(
         DiagonalConvolution(1, 1, 3, slope=2, own=False).mask,
@@ -110,6 +110,6 @@ def test_it_runs_on_the_meta_device():
         ({"context": -1}, "context"),
     ],
 )
-def test_what_is_no_wavefront_is_refused(arguments, said):
+def test_what_is_no_diagonal_pixelcnn_is_refused(arguments, said):
     with pytest.raises(ConfigurationError, match=said):
         DiagonalPixelCNN(**{"grid": (4, 4), **arguments})

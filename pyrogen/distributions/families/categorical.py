@@ -58,7 +58,7 @@ class Categorical(Family):
         if not self.one_hot:
             return 2 * value / (self.values - 1) - 1 if self.integers else 2 * value - 1
         ones = F.one_hot(self._index(value), self.values).movedim(-1, 2)  # (N, channels, values, ...)
-        return ones.flatten(1, 2).to(value.dtype)
+        return ones.flatten(1, 2).to(value.dtype)  # (N, inputs, ...)
 
     def log_prob(self, parameters: Tensor, value: Tensor) -> Tensor:
         """See `Family.log_prob`."""
@@ -72,8 +72,8 @@ class Categorical(Family):
         return index if self.integers else index / (self.values - 1)
 
     def _logits(self, parameters: Tensor) -> Tensor:
-        """The logits, (N, channels, values, ...)."""
-        return parameters.reshape(len(parameters), self.channels, self.values, *parameters.shape[2:])
+        count, _, *rest = parameters.shape
+        return parameters.reshape(count, self.channels, self.values, *rest)  # (N, channels, values, ...)
 
     def _index(self, value: Tensor) -> Tensor:
         return (value if self.integers else grid_index(value, self.values)).to(torch.long)

@@ -71,5 +71,6 @@ class GaussianMixture(Family):
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, components, ...), locations and log scales (N, channels, components, ...)."""
         logits, others = parameters[:, : self.components], parameters[:, self.components :]
-        others = others.reshape(len(others), 2, self.channels, self.components, *others.shape[2:])
+        count, _, *rest = others.shape
+        others = others.reshape(count, 2, self.channels, self.components, *rest)  # (N, 2, channels, components, ...)
         return logits, others[:, 0], others[:, 1].clamp(min=_SMALLEST_LOG_SCALE)

@@ -50,7 +50,7 @@ class DiagonalConvolution(nn.Module):
         self.weight, self.bias = convolution.weight, cast(nn.Parameter, convolution.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """All pixels at once, (N, inputs, height, width) to (N, outputs, height, width)."""
+        """All pixels in parallel, (N, inputs, height, width) to (N, outputs, height, width)."""
         return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.side)
 
     def at(self, padded: Tensor, pixels: Tensor, width: int) -> Tensor:
@@ -156,7 +156,8 @@ class DiagonalPixelCNN(CustomOrderNetwork):
         """See `CausalNetwork.step`."""
         (maps, groups, offset), width, pixels = state, self.grid[1], state[1][index]
         if previous is not None:
-            _write(maps[0], previous.permute(1, 2, 0), groups[index - 1], self.first.side, width)
+            values = previous.permute(1, 2, 0)  # (inputs, group, N)
+            _write(maps[0], values, groups[index - 1], self.first.side, width)
         features = self.first.at(maps[0], pixels, width)  # (features, group, N)
         if offset is not None:
             features = features + offset.index_select(1, pixels)
@@ -164,8 +165,8 @@ class DiagonalPixelCNN(CustomOrderNetwork):
             _write(maps[number], features, pixels, layer.side, width)
             gated = F.glu(layer.at(maps[number], pixels, width), 0)
             features = features + mix(gated.flatten(1)).reshape(features.shape)  # (features, group, N)
-        given = self.head(features.flatten(1))  # (outputs, group * N)
-        return given.reshape(self.outputs, len(pixels), -1).permute(2, 0, 1), state  # (N, outputs, group)
+        parameters = self.head(features.flatten(1))  # (outputs, group * N)
+        return parameters.reshape(self.outputs, len(pixels), -1).permute(2, 0, 1), state  # (N, outputs, group)
 
     def _pairs(self) -> list[tuple[DiagonalConvolution, nn.Conv1d]]:
         return list(zip(self.layers, self.mix, strict=True))  # type: ignore[arg-type]

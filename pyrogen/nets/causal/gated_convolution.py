@@ -90,8 +90,10 @@ class HorizontalConvolution(nn.Module):
             a view of shape (N, taps * inputs) for each column, or (N, taps, inputs) with dilation.
         """
         ends = range(self.reach + 1, row.shape[1] + 1)
-        views = [row[:, end - self.reach - 1 : end : self.dilation] for end in ends]
-        return [view.view(len(view), -1) if self.dilation == 1 or self.taps == 1 else view for view in views]
+        views = [row[:, end - self.reach - 1 : end : self.dilation] for end in ends]  # (N, taps, inputs) each
+        if self.dilation > 1 and self.taps > 1:
+            return views
+        return [view.view(len(view), -1) for view in views]  # (N, taps * inputs) each
 
 
 class GatedLayer(nn.Module):

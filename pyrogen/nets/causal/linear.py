@@ -70,5 +70,5 @@ class CausalLinear(CausalNetwork):
 
     def _offset(self, count: int, context: Tensor | None) -> Tensor:
         """The bias and the projected context, (N, outputs * positions)."""
-        bias = self.bias.flatten().expand(count, -1)
+        bias = self.bias.flatten().expand(count, -1)  # (N, outputs * positions)
         return bias if self.project is None or context is None else bias + self.project(context)

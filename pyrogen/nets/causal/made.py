@@ -99,12 +99,13 @@ class MADE(CustomOrderNetwork):
         for number, (layer, activation) in enumerate(self._stack()):
             before = layer(below)
             below = activation(before if number or offsets is None else before + offsets[0])  # (N, hidden)
-        given: Tensor = self.head(below)  # (N, sorted)
+        parameters: Tensor = self.head(below)  # (N, sorted)
         if self.skip is not None:
-            given = given + self.skip(seen)
+            parameters = parameters + self.skip(seen)
         if offsets is not None:
-            given = given + offsets[-1]
-        return self.as_grid(given.unflatten(1, (self.positions, self.outputs)))  # type: ignore[no-untyped-call]  # (N, outputs, *grid)
+            parameters = parameters + offsets[-1]
+        parameters = parameters.reshape(len(x), self.positions, self.outputs)  # (N, sorted, outputs)
+        return self.as_grid(parameters)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`; the state is the inputs and hidden units known so far, and the projected context."""
@@ -128,12 +129,12 @@ class MADE(CustomOrderNetwork):
                         before = before + offsets[0][:, start:end]
                     known[number + 1][:, start:end] = activation(before)
         start, end = first * self.outputs, last * self.outputs
-        given = self.head.rows(start, end, known[-1])  # (N, group * outputs)
+        parameters = self.head.rows(start, end, known[-1])  # (N, group * outputs)
         if self.skip is not None:
-            given = given + self.skip.rows(start, end, known[0])
+            parameters = parameters + self.skip.rows(start, end, known[0])
         if offsets is not None:
-            given = given + offsets[-1][:, start:end]
-        return given.reshape(len(given), last - first, self.outputs).transpose(1, 2), state  # (N, outputs, group)
+            parameters = parameters + offsets[-1][:, start:end]
+        return parameters.reshape(len(parameters), last - first, self.outputs).transpose(1, 2), state  # (N, outputs, group)
 
     def _stack(self) -> Iterator[tuple[TriangularLinear, nn.Module]]:
         """The hidden layers and their activations."""

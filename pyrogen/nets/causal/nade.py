@@ -89,8 +89,8 @@ class NADE(CustomOrderNetwork):
         if previous is not None:
             weight = self.read[self.bounds[index - 1] : start]  # (group, inputs, hidden)
             state = state + torch.einsum("nkg,gkh->nh", previous, weight)
-        given = torch.einsum("nh,gho->nog", self.activation(state), self.head[start:end])
-        return given + self.bias[start:end].T, state
+        parameters = torch.einsum("nh,gho->nog", self.activation(state), self.head[start:end])  # (N, outputs, group)
+        return parameters + self.bias[start:end].T, state
 
     def _first(self, count: int, context: Tensor | None) -> Tensor:
         """The hidden layer of the first position, before its activation, (N, hidden)."""

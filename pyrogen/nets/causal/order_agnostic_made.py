@@ -193,12 +193,12 @@ class MADEMember(CausalNetwork):
                     before = before + offsets[0][:, units]
                 known[depth + 1][:, units] = activation(before)
         rows = torch.cat([groups[index] + output * self.positions for output in range(self.outputs)])
-        given = _rows(shared.head, known[-1], rows)  # (N, outputs * group)
+        parameters = _rows(shared.head, known[-1], rows)  # (N, outputs * group)
         if shared.skip is not None:
-            given = given + _rows(shared.skip, known[0], rows)
+            parameters = parameters + _rows(shared.skip, known[0], rows)
         if offsets is not None:
-            given = given + offsets[-1][:, rows]
-        return given.reshape(len(given), self.outputs, -1), state  # (N, outputs, group)
+            parameters = parameters + offsets[-1][:, rows]
+        return parameters.reshape(len(parameters), self.outputs, -1), state  # (N, outputs, group)
 
 
 def _update_groups(network: OrderAgnosticMADE, _: Any) -> None:

@@ -140,7 +140,7 @@ class Order:
         sizes, lag = _grid(grid), positive_size("slope", slope)
         ranks = torch.zeros(sizes, dtype=torch.long)
         for axis, size in enumerate(reversed(sizes)):
-            ranks += lag**axis * torch.arange(size).reshape(-1, *[1] * axis)
+            ranks += lag**axis * torch.arange(size).reshape(-1, *[1] * axis)  # (size, 1, ..., 1)
         return cls(_without_gaps(ranks))
 
     @classmethod
@@ -197,7 +197,7 @@ class Order:
             >>> Order.diagonal((2, 3)).groups
             ((0,), (1, 3), (2, 4), (5,))
         """
-        flat = self.ranks.flatten()
+        flat = self.ranks.flatten()  # (positions,)
         groups = torch.split(flat.argsort(stable=True), torch.bincount(flat).tolist())
         return tuple(tuple(group.tolist()) for group in groups)
 

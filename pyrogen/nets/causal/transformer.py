@@ -138,8 +138,8 @@ class CausalTransformer(CausalNetwork):
         table = (table + self.embed.bias).unsqueeze(0)
         if self.project is None or context is None:
             return table
-        projected: Tensor = self.project(context.unsqueeze(1) if context.dim() == 2 else context.flatten(2).mT)
-        return table + projected
+        context = context.unsqueeze(1) if context.dim() == 2 else context.flatten(2).mT  # (N, 1 or positions, context)
+        return table + self.project(context)  # type: ignore[no-any-return]
 
     def _layers(self) -> list[_Layer]:
         return [block.layer() for block in self.blocks]  # type: ignore[operator]
@@ -223,8 +223,8 @@ def _attend_cached(qkv: Tensor, keys: Tensor, values: Tensor, position: int | Te
         scores = torch.bmm(q, keys[:, :, : position + 1])  # (N * heads, 1, positions so far)
         values = values[:, : position + 1]
     else:
-        keys.index_copy_(2, position, k.reshape(rows, head, 1))
-        values.index_copy_(1, position, v.reshape(rows, 1, head))
+        keys.index_copy_(2, position, k.reshape(rows, head, 1))  # (N * heads, head, 1)
+        values.index_copy_(1, position, v.reshape(rows, 1, head))  # (N * heads, 1, head)
         later = torch.arange(length, device=position.device) > position  # (positions,)
         scores = torch.bmm(q, keys).masked_fill(later, -torch.inf)
     return torch.bmm(scores.softmax(-1), values).view(len(qkv), -1)  # (N, width)
