@@ -60,7 +60,7 @@ def fingerprint(state: Mapping[str, Any]) -> str:
     for name, value in sorted(state.items()):
         if isinstance(value, torch.Tensor):
             found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -57,8 +57,9 @@ def render(directory: str | Path, *, say: Callable[[str], object] | None = None)
     if run.record is None and run.history is None:
         lacking = f"{directory} holds neither comparison.json nor history.csv"
         raise DataError(" ".join([*run.notes, f"{lacking}: train a pair or save a comparison there first"]))
-    for note in run.notes if say is not None else ():
-        say(note)
+    if say is not None:
+        for note in run.notes:
+            say(note)
     drawn = pictures(run)
     page = _fill(directory.resolve().name, run, drawn)
 
