@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyrogen.active_units import is_active
 from pyrogen.batch import Batch, arguments, index, length
 from pyrogen.pair import Pair
 from pyrogen.programs.run import run_guide, run_model
@@ -15,12 +17,10 @@ from pyrogen.programs.run import run_guide, run_model
 from ..weights.chunks import evaluation
 from ..weights.divergence import data_by_units, unit_divergence
 
-__all__ = ["ACTIVE_ABOVE", "Usage", "usage"]
-
-ACTIVE_ABOVE = 0.01
-"""A unit is active if its posterior mean varies by more than this variance over the data."""
+__all__ = ["Usage", "usage"]
 
 _ROWS = 256
+_PRIOR_DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Usage:
         site: name of the latent.
         rates: divergence from guide to prior of each unit, mean over the data, in nats; shape (units,).
         error: standard error over the data of their sum.
-        variances: variance over the data of each unit's posterior mean; ``None`` where the guide has no mean.
+        variances: variance over the data of each unit's posterior mean, as a share of the prior's variance; ``None`` where
+            the guide has no mean.
     """
 
     site: str
@@ -47,7 +48,7 @@ class Usage:
     @property
     def active(self) -> int | None:
         """Number of active units, ``None`` where the guide has no mean."""
-        return None if self.variances is None else int((self.variances > ACTIVE_ABOVE).sum())
+        return None if self.variances is None else int(is_active(self.variances).sum())
 
     def __str__(self) -> str:
         said = "" if self.variances is None else f"; {self.active} of {len(self.variances)} units active"
@@ -64,7 +65,7 @@ def usage(pair: Pair, batch: Batch) -> list[Usage]:
 
     .. math::
         R = \frac1N \sum_i \mathrm{KL}\big(q(z \mid x_i) \,\|\, p(z)\big), \qquad
-        \text{unit } j \text{ active: } \operatorname{Var}_i\, \mathrm{E}_q[z_j \mid x_i] > 0.01.
+        \text{unit } j \text{ active: } \operatorname{Var}_i\, \mathrm{E}_q[z_j \mid x_i] > 0.01\, \operatorname{Var}_p[z_j].
 
     A decoder that is strong by itself, such as an autoregressive one, may leave the latent unused: then both are zero.
 
@@ -94,7 +95,7 @@ def usage(pair: Pair, batch: Batch) -> list[Usage]:
     rows = length(batch)
     starts = range(0, rows, _ROWS) if structure.amortized and not structure.subsampled else range(1)
     divergences: dict[str, list[Tensor]] = {}
-    means: dict[str, list[Tensor] | None] = {}
+    moments: dict[str, list[tuple[Tensor, Tensor]]] = {}
     with evaluation(pair), pair.scope():
         for start in starts:
             part = index(batch, slice(start, start + _ROWS)) if len(starts) > 1 else batch
@@ -102,21 +103,27 @@ def usage(pair: Pair, batch: Batch) -> list[Usage]:
             guide = run_guide(pair, args, kwargs, nesting=structure.nesting)
             model = run_model(pair, args, kwargs, guide.latents(), indices=guide.indices, nesting=structure.nesting)
             for name in structure.latents:
-                site = guide.visited[name]
-                found = unit_divergence(site, model.visited[name], structure)  # (1, data, units)
-                divergences.setdefault(name, []).append(found[0])
-                try:
-                    mean = data_by_units(site.fn.mean, site, structure, site.fn.event_dim)[0]  # (data, units)
-                except NotImplementedError:
-                    means[name] = None
-                    continue
-                if (kept := means.setdefault(name, [])) is not None:
-                    kept.append(mean)
+                site, prior = guide.visited[name], model.visited[name]
+                divergences.setdefault(name, []).append(unit_divergence(site, prior, structure)[0])  # (data, units)
+                with suppress(NotImplementedError):  # the guide has no mean
+                    both = (site.fn.mean, _variance(prior.fn))
+                    mean, variance = (data_by_units(value, site, structure, site.fn.event_dim)[0] for value in both)
+                    moments.setdefault(name, []).append((mean, variance))  # (data, units) each
     result = []
     for name, parts in divergences.items():
         units = torch.cat(parts).double()  # (data, units)
-        kept = means[name]
-        variances = None if kept is None else torch.cat(kept).double().var(0)
-        error = float(units.sum(1).std() / len(units) ** 0.5)
-        result.append(Usage(name, units.mean(0), error, variances))
+        variances = None
+        if name in moments:
+            mean, variance = (torch.cat(values).double() for values in zip(*moments[name], strict=True))
+            variances = mean.var(0) / variance.mean(0)
+        result.append(Usage(name, units.mean(0), float(units.sum(1).std() / len(units) ** 0.5), variances))
     return result
+
+
+def _variance(prior: Any) -> Tensor:
+    """The variance of a distribution, from draws where it has no closed form."""
+    try:
+        variance: Tensor = prior.variance
+    except NotImplementedError:
+        variance = prior.sample(torch.Size((_PRIOR_DRAWS,))).var(0)
+    return variance

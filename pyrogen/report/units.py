@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyrogen.active_units import is_active
 from pyrogen.errors import DataError
 
 from .records import Array, column
@@ -15,10 +16,7 @@ from .style import BLUE, GREY, canvas, caption, label, legend, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ACTIVE_ABOVE", "latents", "latents_in_words"]
-
-ACTIVE_ABOVE = 0.01
-"""A unit is active if its posterior mean varies by more than this variance over the data."""
+__all__ = ["latents", "latents_in_words"]
 
 
 @styled
@@ -27,7 +25,7 @@ def latents(usage: Sequence[Mapping[str, Any]]) -> Figure:
 
     Args:
         usage: what `load_usage` returns; for each latent `site`, `rates` (units,) in nats, `error`, and `variances`
-            (units,) of the posterior means or `None`.
+            (units,) of the posterior means as a share of the prior's, or `None`.
 
     Returns:
         The figure; bars of units that are not active are grey.
@@ -74,5 +72,5 @@ def _words(used: Mapping[str, Any]) -> str:
 def _units(used: Mapping[str, Any]) -> tuple[Array, Array]:
     rates = column(used["rates"])
     known = used["variances"] is not None and len(used["variances"]) == len(rates)
-    active = column(used["variances"]) > ACTIVE_ABOVE if known else np.zeros(len(rates))
+    active = is_active(column(used["variances"])) if known else np.zeros(len(rates))
     return rates, active.astype(np.float64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -54,6 +56,55 @@ def test_usage_is_that_of_the_closed_form():
     assert used.active == 2
     assert "2 of 3 units active" in str(used)
     assert used.record()["rates"] == used.rates.tolist()
+
+
+class Scaled(Known):
+    """A prior of a chosen distribution."""
+
+    def __init__(self, weight, prior):
+        super().__init__(weight, torch.ones(LATENT).double())
+        self.prior = prior
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", self.prior(x))
+            pyro.sample("x", dist.Normal(x.new_zeros(LATENT), 1.0).to_event(1), obs=x)
+
+
+def test_a_unit_is_active_by_its_share_of_the_priors_variance():
+    """The second unit's mean varies by more than 0.01, and by less than a hundredth of the prior's variance."""
+    weight, scale = torch.tensor([1.0, 0.2, 0.0]).double(), torch.tensor([1.0, 10.0, 1.0]).double()
+    x = known()[1]
+    [used] = usage(Scaled(weight, lambda x: dist.Normal(x.new_zeros(LATENT), scale).to_event(1)), x)
+    assert torch.allclose(used.variances, (x * weight).var(0) / scale.square())
+    assert used.active == 1
+    assert (x * weight).var(0)[1] > 0.01
+
+
+def test_a_priors_variance_without_closed_form_is_taken_from_draws():
+    """Log-normal draws through a transform: torch knows no variance of a transformed distribution."""
+    exp = torch.distributions.transforms.ExpTransform()
+
+    def prior(x):
+        return dist.TransformedDistribution(dist.Normal(x.new_zeros(LATENT), 0.5), [exp]).to_event(1)
+
+    weight = torch.tensor([1.0, 0.3, 0.0]).double()
+    pair, x = Scaled(weight, prior), known()[1]
+    pair.guide = lambda x: _positive_guide(x, weight)
+    torch.manual_seed(6)
+    [used] = usage(pair, x)
+    mean = torch.exp(x * weight + 0.125)
+    variance = (math.exp(0.25) - 1) * math.exp(0.25)
+    # The variance of 40,000 draws of a log-normal distribution, by its fourth central moment, errs by this share.
+    w = math.exp(0.25)
+    error = ((w**4 + 2 * w**3 + 3 * w**2 - 3 - 1) / (1000 * DATA)) ** 0.5
+    assert ((used.variances * variance / mean.var(0))[:2] - 1).abs().max() < 5 * error
+    assert used.active == 2
+
+
+def _positive_guide(x, weight):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.LogNormal(x * weight, 0.5).to_event(1))
 
 
 def test_usage_does_not_depend_on_how_many_data_run_at_once():
