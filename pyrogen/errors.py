@@ -13,6 +13,7 @@ __all__ = [
     "PairError",
     "ProcessError",
     "PyrogenError",
+    "require_at_least",
 ]
 
 
@@ -102,3 +103,20 @@ class NonFiniteLoss(PyrogenError, ArithmeticError):
         self.step, self.phase = step, phase
         self.sites = sites
         self.checkpoint = checkpoint
+
+
+def require_at_least(least: int, **arguments: int) -> None:
+    """Refuse arguments that are too small.
+
+    Raises:
+        ConfigurationError: names the first.
+
+    Example:
+        >>> require_at_least(2, chains=4, draws=1)
+        Traceback (most recent call last):
+        ...
+        pyrogen.errors.ConfigurationError: draws must be at least 2, not 1
+    """
+    for name, value in arguments.items():
+        if value < least:
+            raise ConfigurationError(f"{name} must be at least {least}, not {value}")

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch, device_of, length
-from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
+
+from .standard_errors import central_quantile
 
 __all__ = ["Curve", "Draws", "Estimate", "Estimator", "Kind"]
 
@@ -103,15 +104,7 @@ class Estimate:
         Raises:
             ConfigurationError: `level` does not lie between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise ConfigurationError(f"level must lie between 0 and 1, not {level}")
-        if self.freedom is None:
-            quantile = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)).item()
-        else:
-            from scipy.stats import t
-
-            quantile = float(t.ppf((1 + level) / 2, self.freedom))
-        half = quantile * self.standard_error
+        half = central_quantile(level, self.freedom) * self.standard_error
         return self.log_prob - half, self.log_prob + half
 
     def warnings(self) -> list[str]:

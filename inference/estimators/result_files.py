@@ -6,7 +6,6 @@ Axes: chains, draws, data.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,20 +15,17 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import DataError
+from pyrogen.saving import replace_file
 
-__all__ = ["as_chains", "as_draws", "load_arviz", "read_record", "write_record"]
+__all__ = ["as_chains", "as_draws", "load_arviz", "read_netcdf", "read_record", "write_netcdf", "write_record"]
 
 
 def write_record(directory: str | Path, name: str, record: Mapping[str, Any]) -> Path:
-    """Write a record into a directory, which is made if it is not there; the directory.
-
-    A file of that name stays as it was until the new one is complete.
-    """
+    """Write a record into a directory, which is made if it is not there; the directory."""
     path = Path(directory)
     path.mkdir(parents=True, exist_ok=True)
-    temporary = path / f"{name}.tmp"
-    temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(temporary, path / name)
+    with replace_file(path / name) as temporary:
+        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
     return path
 
 
@@ -49,6 +45,24 @@ def read_record(directory: str | Path, name: str) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("version") != 1:
         raise DataError(f"{path} is no record of version 1: save it again")
     return record
+
+
+def write_netcdf(path: str | Path, found: Any) -> None:
+    """Write an ``arviz.InferenceData`` to a file."""
+    with replace_file(path) as temporary:
+        found.to_netcdf(str(temporary))
+
+
+def read_netcdf(path: str | Path) -> Any:
+    """Read what `write_netcdf` wrote.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        return load_arviz().from_netcdf(str(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged or missing ({error}): save the result again") from error
 
 
 def load_arviz() -> Any:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrogen.batch import Batch, device_of, index, length, map_tensors
+from pyrogen.batch import Batch, device_of, index, length
 from pyrogen.devices import device_named
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import ConfigurationError, require_at_least
 from pyrogen.pair import Pair
+from pyrogen.randomness import forked
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.annealing.ais import anneal, log_mean
@@ -29,10 +30,12 @@ from ..estimators.annealing.schedule import Schedule, require_schedule
 from ..estimators.annealing.transition import HMC, Transition
 from ..estimators.exact import Exact
 from ..estimators.latent_density import Initial, LatentDensity
-from ..estimators.result_files import read_record, write_record
+from ..estimators.standard_errors import central_quantile, mean_and_error
 from ..graphs import Compile, require_compile
 from ..weights.chunk_weights import compiling
 from ..weights.chunks import DEFAULT_MAX_BYTES
+from .evaluation_data import evaluation_batch
+from .saved_result import SavedResult, plain, restored
 from .simulation import simulate
 
 if TYPE_CHECKING:
@@ -42,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Bracket", "Sandwich", "sandwich"]
 
-_RECORD = "sandwich.json"
 _MEANING = (
     "A bracket says how exact annealed importance sampling is on data that the model itself has made, where it holds the "
     "truth at its stated rate. On real data only the lower end exists: there the same sampler is likely as exact as here if "
@@ -73,8 +75,7 @@ class Bracket:
     @property
     def gap(self) -> tuple[float, float]:
         """Mean distance of the bounds and its standard error over the data, in nats."""
-        found = self.upper - self.lower
-        return float(found.mean()), float(found.std() / len(found) ** 0.5)
+        return mean_and_error(self.upper - self.lower)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Two numbers that hold the mean of log p(x) over these data with at least this probability, in nats.
@@ -85,7 +86,7 @@ class Bracket:
         Raises:
             ConfigurationError: `level` does not lie between 0 and 1.
         """
-        quantile = _quantile(level)
+        quantile = central_quantile(level)
         below = float(self.lower_error.square().sum().sqrt() / len(self.lower))
         return float(self.lower.mean()) - quantile * below, float(self.upper.mean()) + quantile * self.gap[1]
 
@@ -98,21 +99,21 @@ class Bracket:
         Raises:
             ConfigurationError: `level` does not lie between 0 and 1.
         """
-        _quantile(level)
+        central_quantile(level)
         margin = math.log(2 / (1 - level))
         return self.lower - margin, self.upper + margin
 
 
 @dataclass(frozen=True)
-class Sandwich:
-    """Brackets on the evidence of simulated data, for growing numbers of temperatures.
+class Sandwich(SavedResult):
+    """Brackets on the evidence of simulated data, for growing numbers of temperatures; saved as ``sandwich.json``.
 
     Attributes:
         brackets: one for each number of temperatures, on the same data.
         exact: (data,), the pair's own closed form, where it has one.
         chains: chains in either direction, for each datum.
         initial: where the path begins.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     brackets: list[Bracket]
@@ -120,6 +121,8 @@ class Sandwich:
     chains: int
     initial: str
     parameters: str | None = None
+
+    file = "sandwich.json"
 
     @property
     def last(self) -> Bracket:
@@ -148,14 +151,9 @@ class Sandwich:
             "parameters": self.parameters,
             "chains": self.chains,
             "initial": self.initial,
-            "exact": None if self.exact is None else self.exact.tolist(),
+            "exact": plain(self.exact),
             "brackets": [
-                {
-                    **{field.name: _plain(getattr(bracket, field.name)) for field in fields(bracket)},
-                    "interval": bracket.interval(),
-                    "gap": bracket.gap,
-                }
-                for bracket in self.brackets
+                {**plain(bracket), "interval": bracket.interval(), "gap": bracket.gap} for bracket in self.brackets
             ],
             "meaning": _MEANING,
         }
@@ -166,31 +164,9 @@ class Sandwich:
 
         return bracket(self.record())
 
-    def save(self, directory: str | Path) -> Path:
-        """Write ``sandwich.json``."""
-        return write_record(directory, _RECORD, self.record())
-
-    @staticmethod
-    def load(directory: str | Path) -> Sandwich:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
-        saved = read_record(directory, _RECORD)
-        brackets = [
-            Bracket(
-                temperatures=found["temperatures"],
-                lower=torch.tensor(found["lower"], dtype=torch.float64),
-                upper=torch.tensor(found["upper"], dtype=torch.float64),
-                lower_error=torch.tensor(found["lower_error"], dtype=torch.float64),
-                gradients=found["gradients"],
-                seconds=found["seconds"],
-            )
-            for found in saved["brackets"]
-        ]
-        exact = None if saved["exact"] is None else torch.tensor(saved["exact"], dtype=torch.float64)
-        return Sandwich(brackets, exact, saved["chains"], saved["initial"], saved.get("parameters"))
+    @classmethod
+    def _of(cls, record: dict[str, Any], directory: Path) -> Sandwich:
+        return restored(cls, record, brackets=[restored(Bracket, found) for found in record["brackets"]])
 
 
 def sandwich(
@@ -251,22 +227,16 @@ def sandwich(
     require_compile(compile)
     if not isinstance(schedule, str):
         counts = [len(schedule) - 1]
-    for name, value, least in (
-        ("simulations", simulations, 2),
-        ("chains", chains, 2),
-        *(("temperatures", n, 1) for n in counts),
-    ):
-        if value < least:
-            raise ConfigurationError(f"{name} must be at least {least}, not {value}")
     if not counts:
         raise ConfigurationError("sandwich needs at least one number of temperatures")
+    require_at_least(2, simulations=simulations, chains=chains)
+    require_at_least(1, temperatures=min(counts))
     place = device_named(device)
     pair.to(place)
-    batch: Batch = data.to(place).fixed() if hasattr(data, "fixed") else map_tensors(data, lambda tensor: tensor.to(place))
+    batch = evaluation_batch(data, place)
     rows = torch.arange(simulations, device=device_of(batch)) % length(batch)
     kind = HMC() if transition is None else transition
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), compiling(compile):
-        torch.manual_seed(seed)
+    with forked(place, seed), compiling(compile):
         made, latents = simulate(pair, index(batch, rows))
         density = LatentDensity(pair, made, initial=initial)
         posterior = density.unconstrained({name: value[None] for name, value in latents.items()}, made)  # (1, data, dims)
@@ -296,13 +266,3 @@ def _exact(pair: Pair, batch: Batch) -> Tensor | None:
     if getattr(pair, "log_evidence", None) is None:
         return None
     return Exact().estimate(pair, batch).log_prob.detach().double().cpu()
-
-
-def _quantile(level: float) -> float:
-    if not 0 < level < 1:
-        raise ConfigurationError(f"level must lie between 0 and 1, not {level}")
-    return float(torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)))
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, Tensor) else value

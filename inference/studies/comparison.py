@@ -5,38 +5,41 @@ Axes: data, draws.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-from torch import Tensor
 
-from pyrogen.batch import Batch, arguments, length, map_tensors
+from pyrogen.batch import length
 from pyrogen.checks import preflight
 from pyrogen.devices import device_named
-from pyrogen.errors import ConfigurationError, DataError
+from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device
-from pyrogen.report import format_table, load_record
+from pyrogen.randomness import forked
+from pyrogen.report import format_table
+from pyrogen.report.records import check_record
+from pyrogen.report.wording import measured
 from pyrogen.run_directory import fingerprint
 
-from ..estimators.estimate import KHAT_LIMIT, Curve, Draws, Estimate, Estimator, Kind
-from ..estimators.result_files import as_chains, as_draws, load_arviz
+from ..estimators.estimate import KHAT_LIMIT, Curve, Draws, Estimate, Estimator
+from ..estimators.result_files import as_chains, as_draws, load_arviz, read_netcdf
+from ..estimators.standard_errors import mean_and_error
 from ..graphs import Compile, require_compile
 from ..training.sharing import estimate_in_shares
 from ..weights.chunk_weights import compiling
+from .evaluation_data import description, evaluation_batch
+from .saved_result import SavedResult, named, plain, restored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Comparison", "compare"]
 
-_RECORD, _NETCDF = "comparison.json", "comparison.nc"
+_NETCDF = "comparison.nc"
 
 
 def compare(
@@ -84,12 +87,11 @@ def compare(
             raise ConfigurationError(f"two estimators are called {name!r}: give one another `name`")
     place = own_device(device_named(device))
     pair.to(place)
-    batch: Batch = data.to(place).fixed() if hasattr(data, "fixed") else map_tensors(data, lambda tensor: tensor.to(place))
-    described = data.describe() if hasattr(data, "describe") else _description(batch)
+    batch = evaluation_batch(data, place)
+    described = description(data)
     estimates = []
     require_compile(compile)
-    cuda = [place] if place.type == "cuda" else []
-    with joined(place) as processes, torch.random.fork_rng(devices=cuda), compiling(compile):
+    with joined(place) as processes, forked(place), compiling(compile):
         pair.initialise(batch)
         preflight(pair, batch)
         processes.require_same("arguments", {"rows": length(batch), "estimators": names})
@@ -102,24 +104,25 @@ def compare(
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(SavedResult):
     """Several estimates of log p(x) on the same data: a table, pictures, files.
+
+    It is saved as ``comparison.json``, which people and the report read, and ``comparison.nc``, which ArviZ reads.
 
     Attributes:
         estimates: the estimates, in the order asked for.
         data: what the data are: name, rows, dimensions, binarization.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     estimates: list[Estimate]
     data: Mapping[str, Any]
     parameters: str | None = None
 
+    file = "comparison.json"
+
     def __getitem__(self, name: str) -> Estimate:
-        for estimate in self.estimates:
-            if estimate.name == name:
-                return estimate
-        raise ConfigurationError(f"no estimate is called {name!r}; there are {[e.name for e in self.estimates]}")
+        return named(self.estimates, name, "estimate")
 
     def __str__(self) -> str:
         return format_table(self.record())
@@ -159,10 +162,9 @@ class Comparison:
             The mean difference and its standard error over the data (which takes the Monte Carlo error in), in nats.
         """
         difference = self.reference.log_prob - self[name].log_prob
-        if len(difference) < 2:
-            error = (self.reference.standard_error**2 + self[name].standard_error ** 2).sqrt().mean()
-        else:
-            error = difference.std() / len(difference) ** 0.5
+        if len(difference) > 1:
+            return mean_and_error(difference)
+        error = (self.reference.standard_error**2 + self[name].standard_error ** 2).sqrt().mean()
         return float(difference.mean()), float(error)
 
     def sentences(self) -> list[str]:
@@ -175,10 +177,8 @@ class Comparison:
             if estimate is reference:
                 continue
             gap, error = self.gap(estimate.name)
-            said.append(
-                f"{estimate.name} lies {abs(gap):.{_digits(error)}f} ± {error:.{_digits(error)}f} nats "
-                f"{'below' if gap >= 0 else 'above'} the {called}."
-            )
+            side = "below" if gap >= 0 else "above"
+            said.append(f"{estimate.name} lies {measured(abs(gap), error)} nats {side} the {called}.")
         for estimate in self.estimates:
             if estimate.khat is not None:
                 share = float((estimate.khat > KHAT_LIMIT).double().mean())
@@ -200,7 +200,9 @@ class Comparison:
             "data": dict(self.data),
             "sentences": self.sentences(),
             "rows": [self._row(estimate) for estimate in self.estimates],
-            "estimates": [_plain(estimate) for estimate in self.estimates],
+            "estimates": [
+                {**plain(replace(estimate, draws=None)), "draws": estimate.draws is not None} for estimate in self.estimates
+            ],
         }
 
     def plot(self, kind: Literal["overview", "bounds", "khat", "cost"] = "overview") -> Figure:
@@ -249,51 +251,23 @@ class Comparison:
         found.add_groups({"estimates": estimates}, warn_on_custom_groups=False)
         return found
 
-    def save(self, directory: str | Path) -> Path:
-        """Write ``comparison.json`` (read by people and by the report) and ``comparison.nc`` (read by ArviZ)."""
-        path = Path(directory)
-        path.mkdir(parents=True, exist_ok=True)
-        temporary = path / f"{_RECORD}.tmp"
-        temporary.write_text(json.dumps(self.record(), indent=1))
-        os.replace(temporary, path / _RECORD)
-        temporary = path / f"{_NETCDF}.tmp"
-        self.to_arviz().to_netcdf(str(temporary))
-        os.replace(temporary, path / _NETCDF)
-        return path
+    def _draws(self) -> dict[str, Any]:
+        return {_NETCDF: self.to_arviz()}
 
-    @staticmethod
-    def load(directory: str | Path) -> Comparison:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: the files are missing or damaged.
-        """
-        record = load_record(directory)
-        draws = _saved_draws(Path(directory) / _NETCDF)
-        estimates = []
-        for saved in record["estimates"]:
-            curve = saved.get("curve")
-            estimates.append(
-                Estimate(
-                    name=saved["name"],
-                    kind=cast(Kind, saved["kind"]),
-                    log_prob=_column(saved["log_prob"]),
-                    standard_error=_column(saved["standard_error"]),
-                    evaluations=saved["evaluations"],
-                    seconds=saved["seconds"],
-                    particles=saved["particles"],
-                    khat=None if saved["khat"] is None else _column(saved["khat"]),
-                    ess=None if saved["ess"] is None else _column(saved["ess"]),
-                    curve=None if curve is None else Curve(**curve),
-                    draws=draws if saved.get("draws") else None,
-                    gradients=saved.get("gradients", 0),
-                    diagnostics={name: _column(values) for name, values in saved.get("diagnostics", {}).items()},
-                    notes=tuple(saved.get("notes", ())),
-                    freedom=saved.get("freedom"),
-                    flagged=None if saved.get("flagged") is None else torch.tensor(saved["flagged"], dtype=torch.bool),
-                )
+    @classmethod
+    def _of(cls, record: dict[str, Any], directory: Path) -> Comparison:
+        check_record(record, str(directory / cls.file))
+        draws = _saved_draws(directory / _NETCDF)
+        estimates = [
+            restored(
+                Estimate,
+                saved,
+                draws=draws if saved.get("draws") else None,
+                curve=None if saved.get("curve") is None else Curve(**saved["curve"]),
             )
-        return Comparison(estimates, record["data"], record.get("parameters"))
+            for saved in record["estimates"]
+        ]
+        return restored(cls, record, estimates=estimates)
 
     def _row(self, estimate: Estimate) -> dict[str, Any]:
         rows = len(estimate.log_prob)
@@ -305,7 +279,7 @@ class Comparison:
             "kind": estimate.kind,
             "nats": nats,
             "error": float(estimate.standard_error.square().sum().sqrt() / rows),
-            "spread": float(estimate.log_prob.std() / rows**0.5) if rows > 1 else None,
+            "spread": mean_and_error(estimate.log_prob)[1] if rows > 1 else None,
             "bits_per_dimension": -nats / (dimensions * math.log(2)) if dimensions else None,
             "worst_khat": None if khat is None or len(khat) == 0 else float(khat.max()),
             "share_khat_above": None if khat is None or len(khat) == 0 else float((khat > KHAT_LIMIT).double().mean()),
@@ -318,61 +292,11 @@ class Comparison:
         }
 
 
-def _plain(estimate: Estimate) -> dict[str, Any]:
-    curve = estimate.curve
-    return {
-        "name": estimate.name,
-        "kind": estimate.kind,
-        "log_prob": estimate.log_prob.tolist(),
-        "standard_error": estimate.standard_error.tolist(),
-        "khat": None if estimate.khat is None else estimate.khat.tolist(),
-        "ess": None if estimate.ess is None else estimate.ess.tolist(),
-        "evaluations": estimate.evaluations,
-        "seconds": estimate.seconds,
-        "particles": estimate.particles,
-        "gradients": estimate.gradients,
-        "diagnostics": {name: values.tolist() for name, values in estimate.diagnostics.items()},
-        "notes": list(estimate.notes),
-        "freedom": estimate.freedom,
-        "flagged": None if estimate.flagged is None else estimate.flagged.tolist(),
-        "draws": estimate.draws is not None,
-        "curve": None if curve is None else {"particles": curve.particles, "bound": curve.bound, "error": curve.error},
-    }
-
-
-def _column(values: list[float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
 def _saved_draws(path: Path) -> Draws | None:
-    if not path.exists():
+    found = read_netcdf(path) if path.exists() else None
+    if found is None or "posterior" not in found.groups():
         return None
-    try:
-        found = load_arviz().from_netcdf(str(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is damaged ({error}): compare again, or delete it to go without draws") from error
-    if "posterior" not in found.groups():
-        return None
-
     return Draws(
         latents={str(name): as_draws(values) for name, values in found.posterior.items()},
         log_likelihood=as_draws(found.log_likelihood["x"]),
     )
-
-
-def _description(batch: Batch) -> dict[str, Any]:
-    args, kwargs = arguments(batch)
-    first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-    return {
-        "name": "batch",
-        "rows": length(batch),
-        "dimensions": first[0].numel(),
-        "binarize": "as given",
-    }
-
-
-def _digits(error: float) -> int:
-    """Decimals that show an error with two digits."""
-    if not math.isfinite(error) or error <= 0:
-        return 2
-    return min(6, max(1, 1 - math.floor(math.log10(error))))

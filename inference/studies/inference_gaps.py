@@ -7,44 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from pyrogen.batch import Batch, device_of, length
-from pyrogen.errors import ConfigurationError, DataError
+from pyrogen.batch import Batch, length
+from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
+from pyrogen.randomness import forked
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.estimate import Estimate, Estimator, Kind
 from ..estimators.exact import Exact
 from ..estimators.importance import ImportanceSampling
-from ..estimators.result_files import read_record, write_record
 from .comparison import Comparison
+from .evaluation_data import description, evaluation_batch
 from .refinement import Refinement, refine
+from .saved_result import SavedResult, plain, restored
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
 __all__ = ["Gaps", "gaps"]
 
-_RECORD = "gaps.json"
 _IMPLAUSIBLE = 4.0  # standard errors
-_COLUMNS = (
-    "elbo",
-    "elbo_error",
-    "refined",
-    "refined_error",
-    "evidence",
-    "evidence_error",
-    "amortization",
-    "amortization_error",
-    "approximation",
-    "approximation_error",
-    "lost",
-)
 
 
 def gaps(
@@ -64,7 +52,7 @@ def gaps(
     ``log p(x) - ELBO(encoder)  =  [ELBO(refined) - ELBO(encoder)]  +  [log p(x) - ELBO(refined)]``
 
     The first is the amortization gap, which a better encoder would close; the second the approximation gap, which only a
-    richer family of guides would. The refined guide is that of `pyrogen.inference.refine.refine`, evaluated with fresh
+    richer family of guides would. The refined guide is that of `pyrogen.inference.refine`, evaluated with fresh
     draws. What optimisation has not found counts as approximation gap.
 
     Reference:
@@ -89,18 +77,17 @@ def gaps(
         PairError: the guide cannot be refined; the message names the site.
 
     Example:
+        >>> import torch
         >>> from pyrogen.models import LinearGaussianVAE
         >>> x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
         >>> found = gaps(LinearGaussianVAE((4,), latent=2), x, refine_steps=50)
         >>> found.evidence_kind, found.amortization.shape
         ('exact', torch.Size([5]))
     """
-    batch: Batch = data.fixed() if hasattr(data, "fixed") else data
+    batch = evaluation_batch(data)
     rows = length(batch)
     pair.initialise(batch)
-    place = device_of(batch)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with forked(batch, seed):
         refinement = refine(
             pair,
             batch,
@@ -115,13 +102,12 @@ def gaps(
         raise ConfigurationError(
             f"the evidence given is that of {len(best.log_prob)} data, and there are {rows}: compare the same data"
         )
-    described = data.describe() if hasattr(data, "describe") else {"rows": rows}
-    return _joined(refinement, best, described, refine_steps, fingerprint(pair.state_dict()))
+    return _joined(refinement, best, description(data), refine_steps, fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
-class Gaps:
-    """The two gaps of each datum, in nats, with their Monte Carlo standard errors: a table, a picture, a file.
+class Gaps(SavedResult):
+    """The two gaps of each datum, in nats, with their Monte Carlo standard errors: a table, a picture, ``gaps.json``.
 
     Attributes:
         elbo: (data,), the ELBO of the guide as it is, and `elbo_error`.
@@ -138,7 +124,7 @@ class Gaps:
         seconds: of the refinement.
         notes: what the reader must know, in sentences.
         data: what the data are.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     elbo: Tensor
@@ -162,6 +148,8 @@ class Gaps:
     data: Mapping[str, Any]
     parameters: str | None = None
 
+    file = "gaps.json"
+
     def __str__(self) -> str:
         from pyrogen.report.gaps import format_gaps
 
@@ -172,19 +160,7 @@ class Gaps:
 
     def record(self) -> dict[str, Any]:
         """All of it as plain values; what is saved, printed and drawn."""
-        return {
-            "version": 1,
-            "parameters": self.parameters,
-            "data": dict(self.data),
-            "evidence_name": self.evidence_name,
-            "evidence_kind": self.evidence_kind,
-            "steps": self.steps,
-            "evaluations": self.evaluations,
-            "gradients": self.gradients,
-            "seconds": self.seconds,
-            "notes": list(self.notes),
-            **{name: getattr(self, name).tolist() for name in _COLUMNS},
-        }
+        return {"version": 1, **plain(self)}
 
     def plot(self) -> Figure:
         """Draw both gaps of every datum."""
@@ -192,34 +168,9 @@ class Gaps:
 
         return gap_picture(self.record())
 
-    def save(self, directory: str | Path) -> Path:
-        """Write ``gaps.json``."""
-        return write_record(directory, _RECORD, self.record())
-
-    @staticmethod
-    def load(directory: str | Path) -> Gaps:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
-        record = read_record(directory, _RECORD)
-        try:
-            columns = {name: torch.tensor(record[name], dtype=torch.float64) for name in _COLUMNS}
-            return Gaps(
-                **columns,
-                evidence_name=record["evidence_name"],
-                evidence_kind=cast(Kind, record["evidence_kind"]),
-                steps=record["steps"],
-                evaluations=record["evaluations"],
-                gradients=record["gradients"],
-                seconds=record["seconds"],
-                notes=tuple(record["notes"]),
-                data=record["data"],
-                parameters=record.get("parameters"),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{Path(directory) / _RECORD} is damaged ({error!r}): save it again") from error
+    @classmethod
+    def _of(cls, record: dict[str, Any], directory: Path) -> Gaps:
+        return restored(cls, record)
 
 
 def _estimates(

@@ -5,8 +5,6 @@ Axes: chains, draws, points, data, dims (all latents of all data, unconstrained 
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,24 +16,27 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrogen.batch import Batch
-from pyrogen.errors import DataError, NotPerDatum
+from pyrogen.errors import NotPerDatum
 from pyrogen.pair import Pair
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.joint_density import JointDensity
 from ..estimators.mcmc.bridge_sampling import bridge
 from ..estimators.mcmc.chains import Health, Sampler, health, run_chains
-from ..estimators.result_files import load_arviz
+from ..estimators.result_files import load_arviz, read_netcdf
 from ..weights.chunks import evaluation
+from .saved_result import SavedResult, plain, restored
 
 __all__ = ["JointEvidence", "joint_evidence"]
 
-_RECORD, _NETCDF = "joint_evidence.json", "joint_evidence.nc"
+_NETCDF = "joint_evidence.nc"
 
 
 @dataclass(frozen=True)
-class JointEvidence:
+class JointEvidence(SavedResult):
     """The log evidence of all data together, with draws of the latents from their posterior.
+
+    It is saved as ``joint_evidence.json``, and its draws as ``joint_evidence.nc``, which ArviZ reads.
 
     Attributes:
         log_evidence: ``log p(x_1, ..., x_N)``, in nats.
@@ -49,7 +50,7 @@ class JointEvidence:
         gradients: number of gradients of it.
         seconds: wall time.
         notes: what fails, in sentences.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     log_evidence: float
@@ -65,6 +66,8 @@ class JointEvidence:
     notes: tuple[str, ...] = ()
     parameters: str | None = None
 
+    file = "joint_evidence.json"
+
     def __str__(self) -> str:
         first = (
             f"log p(x) of all data together: {self.log_evidence:.3f} ± {self.standard_error:.3f} nats, by NUTS and bridge "
@@ -78,42 +81,23 @@ class JointEvidence:
 
     def record(self) -> dict[str, Any]:
         """All of it but the draws, as plain values."""
-        fields = {name: value for name, value in vars(self).items() if name not in ("latents", "health", "notes")}
-        diagnostics = {name: found._asdict() for name, found in self.health.items()}
-        return {"version": 1, **fields, "health": diagnostics, "notes": list(self.notes)}
+        health = {name: found._asdict() for name, found in self.health.items()}
+        others = {name: value for name, value in vars(self).items() if name != "latents"}
+        return {"version": 1, **plain({**others, "health": health})}
 
     def to_arviz(self) -> Any:
         """The draws as an ``arviz.InferenceData`` with the group ``posterior``."""
         return load_arviz().from_dict(posterior={name: value.cpu().numpy() for name, value in self.latents.items()})
 
-    def save(self, directory: str | Path) -> Path:
-        """Write ``joint_evidence.json`` and the draws, ``joint_evidence.nc``."""
-        path = Path(directory)
-        path.mkdir(parents=True, exist_ok=True)
-        self.to_arviz().to_netcdf(str(path / f"{_NETCDF}.tmp"))
-        (path / f"{_RECORD}.tmp").write_text(json.dumps(self.record(), indent=1))
-        for name in (_NETCDF, _RECORD):
-            os.replace(path / f"{name}.tmp", path / name)
-        return path
+    def _draws(self) -> dict[str, Any]:
+        return {_NETCDF: self.to_arviz()}
 
-    @staticmethod
-    def load(directory: str | Path) -> JointEvidence:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: the files are missing or damaged.
-        """
-        try:
-            record = json.loads((Path(directory) / _RECORD).read_text())
-            drawn = load_arviz().from_netcdf(str(Path(directory) / _NETCDF)).posterior
-            latents = {str(name): torch.from_numpy(value.to_numpy().copy()) for name, value in drawn.items()}
-            found = {name: Health(**values) for name, values in record.pop("health").items()}
-            record.pop("version")
-            return JointEvidence(**{**record, "latents": latents, "health": found, "notes": tuple(record["notes"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{Path(directory) / _RECORD} cannot be read ({error}): compute the evidence again and save it there"
-            ) from error
+    @classmethod
+    def _of(cls, record: dict[str, Any], directory: Path) -> JointEvidence:
+        drawn = read_netcdf(directory / _NETCDF).posterior
+        latents = {str(name): torch.from_numpy(value.to_numpy().copy()) for name, value in drawn.items()}
+        health = {name: Health(**values) for name, values in record["health"].items()}
+        return restored(cls, record, latents=latents, health=health)
 
 
 def joint_evidence(

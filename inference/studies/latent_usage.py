@@ -14,8 +14,10 @@ from pyrogen.batch import Batch, arguments, index, length
 from pyrogen.pair import Pair
 from pyrogen.programs.run import run_guide, run_model
 
+from ..estimators.standard_errors import mean_and_error
 from ..weights.chunks import evaluation
 from ..weights.divergence import data_by_units, unit_divergence
+from .saved_result import plain
 
 __all__ = ["Usage", "usage"]
 
@@ -56,8 +58,7 @@ class Usage:
 
     def record(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        variances = None if self.variances is None else self.variances.tolist()
-        return {"site": self.site, "rates": self.rates.tolist(), "error": self.error, "variances": variances}
+        return dict(plain(self))
 
 
 def usage(pair: Pair, batch: Batch) -> list[Usage]:
@@ -116,7 +117,7 @@ def usage(pair: Pair, batch: Batch) -> list[Usage]:
         if name in moments:
             mean, variance = (torch.cat(values).double() for values in zip(*moments[name], strict=True))
             variances = mean.var(0) / variance.mean(0)
-        result.append(Usage(name, units.mean(0), float(units.sum(1).std() / len(units) ** 0.5), variances))
+        result.append(Usage(name, units.mean(0), mean_and_error(units.sum(1))[1], variances))
     return result
 
 

@@ -18,16 +18,17 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyrogen.batch import Batch, arguments, index, length
-from pyrogen.errors import ConfigurationError, PairError
+from pyrogen.errors import ConfigurationError, PairError, require_at_least
 from pyrogen.pair import Pair
 from pyrogen.programs.run import Sites, run_guide
 from pyrogen.programs.structure import Structure
+from pyrogen.randomness import forked
 
 from ..estimators.estimate import columns
 from ..estimators.latent_density import require_movable
 from ..weights.chunks import evaluation
 from ..weights.terms import LogTerms, weigh
-from .variational_family import Family
+from .variational_family import VariationalFamily
 
 __all__ = ["Refinement", "refine"]
 
@@ -101,9 +102,9 @@ def refine(
         >>> bool((found.refined > found.encoder).all())
         True
     """
-    for name, value, least in (("steps", steps, 0), ("particles", particles, 2), ("draws", draws, 2), ("rows", rows, 1)):
-        if value < least:
-            raise ConfigurationError(f"{name} must be at least {least}, not {value}")
+    require_at_least(0, steps=steps)
+    require_at_least(2, particles=particles, draws=draws)
+    require_at_least(1, rows=rows)
     if not 0 < learning_rate < math.inf:
         raise ConfigurationError(f"learning_rate must be a positive number, not {learning_rate}")
     start = time.perf_counter()
@@ -117,11 +118,11 @@ def refine(
     with evaluation(pair), _frozen(pair), pair.scope(), tqdm(total=total, disable=not progress, leave=False) as bar:
         for first in range(0, total, size):
             data = slice(first, min(first + size, total))
-            block = _Block(pair, index(batch, data) if size < total else batch, structure, particles)
-            lost = block.optimise(steps, learning_rate)
-            for column, values in zip(found, [*block.evaluate(draws), lost], strict=True):
+            part = _Offsets(pair, index(batch, data) if size < total else batch, structure, particles)
+            lost = part.optimise(steps, learning_rate)
+            for column, values in zip(found, [*part.evaluate(draws), lost], strict=True):
                 column[data] = values
-            notes.update(dict.fromkeys(block.notes()))
+            notes.update(dict.fromkeys(part.notes()))
             bar.update(data.stop - data.start)
     encoder, encoder_error, refined, refined_error, gain, gain_error, lost = found
     return Refinement(
@@ -139,7 +140,7 @@ def refine(
     )
 
 
-class _Block:
+class _Offsets:
     """The offsets of some data, refined together."""
 
     def __init__(self, pair: Pair, batch: Batch, structure: Structure, particles: int) -> None:
@@ -147,7 +148,7 @@ class _Block:
         self.rows = length(batch)
         args, kwargs = arguments(batch)
         visited = run_guide(pair, args, kwargs, nesting=structure.nesting).visited
-        self.families = {name: Family(site) for name, site in visited.items() if not site.observed}
+        self.families = {name: VariationalFamily(site) for name, site in visited.items() if not site.observed}
         self.offsets = {
             name: [family.site.value.new_zeros(shape, dtype=family.units[0].dtype) for shape in family.shapes]
             for name, family in self.families.items()
@@ -238,9 +239,7 @@ class _Block:
         return log_weight.mean(0) + ((log_weight - others).detach() * (score - score.detach())).mean(0)
 
     def _seeded(self, seed: int, offsets: dict[str, list[Tensor]], particles: int) -> Tensor:
-        devices = [next(iter(offsets.values()))[0].device]
-        with torch.random.fork_rng(devices=[device for device in devices if device.type == "cuda"]), torch.no_grad():
-            torch.manual_seed(seed)
+        with forked(self.batch, seed), torch.no_grad():
             return self._weigh(offsets, particles)[0].double()
 
     def _check(self, seed: int) -> Tensor:

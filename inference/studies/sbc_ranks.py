@@ -22,12 +22,12 @@ from ..estimators.estimate import Estimator
 from ..weights.chunks import chunks
 from .uniformity import RankTest, holm, rank_test
 
-__all__ = ["LEAST_SIMULATIONS", "Method", "Ranks", "judged", "ranks_among"]
+__all__ = ["LEAST_SIMULATIONS", "RankedMethod", "Ranks", "judged", "ranks_among"]
 
 LEAST_SIMULATIONS = 50
 _LEAST_SHARE = 5  # effective particles for each draw
 
-Method: TypeAlias = Estimator | Literal["guide"]
+RankedMethod: TypeAlias = Estimator | Literal["guide"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Ranks:
 
 
 def ranks_among(
-    pair: Pair, batch: Batch, latents: Mapping[str, Tensor], method: Method, draws: int, progress: bool
+    pair: Pair, batch: Batch, latents: Mapping[str, Tensor], method: RankedMethod, draws: int, progress: bool
 ) -> tuple[Tensor, list[str]]:
     """Ranks of known latents among draws of a method, and what must be known of them, in sentences.
 

@@ -7,35 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from pyrogen.batch import Batch, device_of, index, length
-from pyrogen.errors import ConfigurationError, DataError, PairError
+from pyrogen.batch import device_of, index, length
+from pyrogen.errors import ConfigurationError, PairError, require_at_least
 from pyrogen.pair import Pair
+from pyrogen.randomness import forked
 from pyrogen.run_directory import fingerprint
 
-from ..estimators.result_files import load_arviz, read_record, write_record
-from .sbc_ranks import LEAST_SIMULATIONS, Method, Ranks, judged, ranks_among
+from ..estimators.result_files import load_arviz
+from .evaluation_data import description, evaluation_batch
+from .posteriors.posterior_draws import dimension_names
+from .saved_result import SavedResult, named, restored
+from .sbc_ranks import LEAST_SIMULATIONS, RankedMethod, Ranks, judged, ranks_among
 from .simulation import simulate
 from .uniformity import bands
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
 __all__ = ["Calibration", "Ranks", "calibration"]
-
-_RECORD = "calibration.json"
 
 
 def calibration(
     pair: Pair,
     data: Any,
-    methods: Sequence[Method] = ("guide",),
+    methods: Sequence[RankedMethod] = ("guide",),
     *,
     simulations: int = 1000,
     draws: int = 99,
@@ -71,49 +72,46 @@ def calibration(
         ConfigurationError: an argument cannot be used, or a method keeps too few draws.
         NotPerDatum: data or latents are not each datum's own.
         PairError: the guide is not amortized, or the model does not say how to draw the data; see
-            `pyrogen.inference.simulate.simulate`.
+            `pyrogen.inference.simulate`.
 
     Example:
         >>> from pyrogen.models import LinearGaussianVAE
+        >>> _ = torch.manual_seed(4)
         >>> pair = LinearGaussianVAE((4,), latent=2, guide="full")
         >>> pair.set_exact_guide(scale=0.5)
         >>> found = calibration(pair, torch.zeros(1, 4), simulations=400)
         >>> [row["verdict"] for row in found.rows()]
         ['too narrow', 'too narrow']
     """
-    if simulations < LEAST_SIMULATIONS:
-        raise ConfigurationError(f"simulations must be at least {LEAST_SIMULATIONS}, not {simulations}")
-    if draws < 2:
-        raise ConfigurationError(f"draws must be at least 2, not {draws}")
+    require_at_least(LEAST_SIMULATIONS, simulations=simulations)
+    require_at_least(2, draws=draws)
     if not 0 < significance < 1 or not all(0 < level < 1 for level in levels):
         raise ConfigurationError(f"levels and significance must lie between 0 and 1, not {list(levels)} and {significance}")
     names = [method if isinstance(method, str) else method.name for method in methods]
     if not names or len(set(names)) < len(names):
         raise ConfigurationError(f"give one method or more, each of another name, not {names}")
-    given: Batch = data.fixed() if hasattr(data, "fixed") else data
+    given = evaluation_batch(data)
     if not pair.structure(given).amortized:
         raise PairError(
             "the guide has parameters for each datum of a fixed batch, and none for simulated data: calibration is for "
             "guides that compute a posterior from the datum"
         )
-    place = device_of(given)
-    rows = index(given, torch.arange(simulations, device=place) % length(given))
+    rows = index(given, torch.arange(simulations, device=device_of(given)) % length(given))
     found = []
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with forked(given, seed):
         batch, latents = simulate(pair, rows)
         if not latents:
             raise PairError("the pair has no latents, and so no posterior to calibrate")
-        for method in methods:
+        for name, method in zip(names, methods, strict=True):
             ranks, notes = ranks_among(pair, batch, latents, method, draws, progress)
-            found.append(judged(method if isinstance(method, str) else method.name, ranks, draws, notes, significance))
-    described = data.describe() if hasattr(data, "describe") else {"rows": length(given)}
-    return Calibration(found, _dimensions(latents), tuple(levels), significance, described, fingerprint(pair.state_dict()))
+            found.append(judged(name, ranks, draws, notes, significance))
+    parameters = fingerprint(pair.state_dict())
+    return Calibration(found, dimension_names(latents), tuple(levels), significance, description(data), parameters)
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Ranks of known latents among posterior draws, for one method or several: words, a picture, a file.
+class Calibration(SavedResult):
+    """Ranks of known latents among posterior draws, for one method or several: words, a picture, ``calibration.json``.
 
     Attributes:
         methods: the ranks of each method.
@@ -121,7 +119,7 @@ class Calibration:
         levels: of the intervals whose coverage is reported.
         significance: the probability of any verdict on a method that is right.
         data: what the data given were.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     methods: list[Ranks]
@@ -131,11 +129,10 @@ class Calibration:
     data: Mapping[str, Any]
     parameters: str | None = None
 
+    file = "calibration.json"
+
     def __getitem__(self, name: str) -> Ranks:
-        for method in self.methods:
-            if method.name == name:
-                return method
-        raise ConfigurationError(f"no method is called {name!r}; there are {[method.name for method in self.methods]}")
+        return named(self.methods, name, "method")
 
     def __str__(self) -> str:
         from pyrogen.report.calibration import format_calibration
@@ -208,41 +205,13 @@ class Calibration:
 
         return calibration_picture(self.record())
 
-    def save(self, directory: str | Path) -> Path:
-        """Write ``calibration.json``."""
-        return write_record(directory, _RECORD, self.record())
-
-    @staticmethod
-    def load(directory: str | Path) -> Calibration:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
-        record = read_record(directory, _RECORD)
-        try:
-            methods = [
-                judged(saved["name"], torch.tensor(saved["ranks"]), saved["draws"], saved["notes"], record["significance"])
-                for saved in record["methods"]
-            ]
-            return Calibration(
-                methods,
-                record["dimensions"],
-                tuple(record["levels"]),
-                record["significance"],
-                record["data"],
-                record.get("parameters"),
-            )
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise DataError(f"{Path(directory) / _RECORD} is damaged ({error!r}): save it again") from error
-
-
-def _dimensions(latents: Mapping[str, Tensor]) -> list[str]:
-    found = []
-    for name, value in latents.items():
-        for place in np.ndindex(*value.shape[1:]):
-            found.append(f"{name}[{','.join(map(str, place))}]" if place else name)
-    return found
+    @classmethod
+    def _of(cls, record: dict[str, Any], directory: Path) -> Calibration:
+        methods = [
+            judged(saved["name"], torch.tensor(saved["ranks"]), saved["draws"], saved["notes"], record["significance"])
+            for saved in record["methods"]
+        ]
+        return restored(cls, record, methods=methods)
 
 
 def _plain_bands(simulations: int, draws: int, level: float) -> dict[str, list[float]]:

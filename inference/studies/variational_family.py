@@ -21,7 +21,7 @@ from torch.distributions import TransformedDistribution as Transformed
 from pyrogen.errors import PairError
 from pyrogen.programs.run import Site
 
-__all__ = ["Family"]
+__all__ = ["VariationalFamily"]
 
 _Change: TypeAlias = Callable[[Any, str, Tensor, Any, tuple[int, ...]], Tensor]
 """``change(fn, name, value, constraint, batch shape)``: what a parameter becomes."""
@@ -31,7 +31,7 @@ _REDUNDANT = {"logits": ("probs",), "scale_tril": ("covariance_matrix", "precisi
 
 
 @dataclass
-class Family:
+class VariationalFamily:
     """All distributions of one kind at one site: those that offsets to its unconstrained parameters can make.
 
     With offsets of zero it is the guide's own. A location is shifted in units of the guide's scale, and a positive
@@ -46,7 +46,7 @@ class Family:
     Example:
         >>> import pyro.distributions as dist
         >>> site = Site("z", dist.Normal(torch.zeros(3), 2.0), torch.zeros(3), False, False, 1.0, None, -1)
-        >>> family = Family(site)
+        >>> family = VariationalFamily(site)
         >>> shifted = family(site.fn, [torch.ones(3), torch.zeros(3)])
         >>> shifted.loc, shifted.scale
         (tensor([2., 2., 2.]), tensor([2., 2., 2.]))

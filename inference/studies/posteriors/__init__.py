@@ -1,9 +1,8 @@
 """How the posteriors that several methods find for the same data differ."""
 
 from .agreement import Agreement
-from .energy import energy_test
+from .posterior_comparison import Posteriors, posterior
 from .posterior_draws import PosteriorDraws
-from .side_by_side import Posteriors, posterior
-from .two_sample import TwoSample, classifier_test
+from .two_sample import TwoSample, classifier_test, energy_test
 
 __all__ = ["Agreement", "PosteriorDraws", "Posteriors", "TwoSample", "classifier_test", "energy_test", "posterior"]

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from pyrogen.errors import ConfigurationError
 
-from .energy import energy_distances
+from ..saved_result import plain, restored
 from .posterior_draws import PosteriorDraws
-from .two_sample import Array, TwoSample, classifier_test
+from .two_sample import Array, TwoSample, classifier_test, energy_distances, p_value
 
 __all__ = ["Agreement", "agree"]
 
@@ -79,24 +79,13 @@ class Agreement:
 
     def record(self) -> dict[str, Any]:
         """All of it as plain values."""
-        found: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, TwoSample):
-                value = vars(value)
-            found[name] = value.tolist() if isinstance(value, Tensor) else value
-        return {**found, "sentence": self.sentence()}
+        return {**plain(self), "sentence": self.sentence()}
 
     @staticmethod
     def of(record: dict[str, Any]) -> Agreement:
         """What `record` was made of."""
-        found: dict[str, Any] = {}
-        for name, value in record.items():
-            if name == "sentence":
-                continue
-            if isinstance(value, dict):
-                value = TwoSample(**value)
-            found[name] = torch.tensor(value, dtype=torch.float64) if isinstance(value, list) else value
-        return Agreement(**found)
+        tests = {name: TwoSample(**value) for name, value in record.items() if isinstance(value, dict)}
+        return restored(Agreement, record, **tests)
 
 
 def agree(
@@ -138,7 +127,7 @@ def agree(
         accuracy[row], accuracy_error[row], accuracy_p[row] = seen.statistic, seen.error, seen.p_value
         distances = energy_distances(first, second, permutations=permutations, seed=seed + row)
         energy[row] = distances[0] - distances[1:].mean()
-        energy_p[row] = (distances >= distances[0] - 1e-12).mean()
+        energy_p[row] = p_value(distances)
         energies += distances  # permuted independently, datum by datum
     return Agreement(
         name=found.name,
@@ -192,7 +181,7 @@ def _spread(draws: Tensor, count: int) -> Array:
     return found
 
 
-def _fisher(accuracy: Tensor, error: Tensor, p_value: Tensor, draws: int) -> TwoSample | None:
+def _fisher(accuracy: Tensor, error: Tensor, p_values: Tensor, draws: int) -> TwoSample | None:
     """The tests of single data, which are independent, as one."""
     from scipy.stats import combine_pvalues
 
@@ -200,7 +189,7 @@ def _fisher(accuracy: Tensor, error: Tensor, p_value: Tensor, draws: int) -> Two
     rows = int(known.sum())
     if not rows:
         return None
-    combined = float(combine_pvalues(p_value[known].clamp(min=1e-300).numpy()).pvalue)
+    combined = float(combine_pvalues(p_values[known].clamp(min=1e-300).numpy()).pvalue)
     return TwoSample(float(accuracy[known].mean()), float(error[known].square().sum().sqrt()) / rows, combined, draws)
 
 
@@ -215,8 +204,7 @@ def _pooled(samples: list[tuple[Array, Array]], permutations: int, seed: int) ->
 def _summed(energies: Array, rows: int, draws: int) -> TwoSample | None:
     if not rows:
         return None
-    p_value = float((energies >= energies[0] - 1e-12).mean())
-    return TwoSample(float(energies[0] - energies[1:].mean()) / rows, math.nan, p_value, draws)
+    return TwoSample(float(energies[0] - energies[1:].mean()) / rows, math.nan, p_value(energies), draws)
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -20,7 +21,7 @@ from pyrogen.pair import Pair
 from ...estimators.estimate import Estimate, Estimator
 from ...weights.chunks import chunks, evaluation
 
-__all__ = ["Method", "PosteriorDraws", "draw"]
+__all__ = ["Method", "PosteriorDraws", "dimension_names", "draw"]
 
 Method: TypeAlias = Estimator | Estimate | Literal["guide", "exact"]
 
@@ -57,12 +58,18 @@ class PosteriorDraws:
 
     def dimensions(self) -> list[str]:
         """What the columns of `matrix` are called."""
-        found = []
-        for name, value in self.latents.items():
-            shape = value.shape[2:]
-            places = [tuple(place.tolist()) for place in torch.ones(shape).nonzero()] if shape else [()]
-            found += [f"{name}[{','.join(map(str, place))}]" if place else name for place in places]
-        return found
+        return dimension_names({name: value[0] for name, value in self.latents.items()})
+
+
+def dimension_names(latents: Mapping[str, Tensor]) -> list[str]:
+    """What the dimensions of latents, each (data, other plates..., event...), are called.
+
+    Example:
+        >>> dimension_names({"a": torch.zeros(5), "b": torch.zeros(5, 2)})
+        ['a', 'b[0]', 'b[1]']
+    """
+    places = [(name, place) for name, value in latents.items() for place in np.ndindex(*value.shape[1:])]
+    return [f"{name}[{','.join(map(str, place))}]" if place else name for name, place in places]
 
 
 def draw(pair: Pair, batch: Batch, method: Method, draws: int, *, progress: bool = False) -> PosteriorDraws:

@@ -1,4 +1,4 @@
-"""Whether a classifier can tell two samples apart, with a p-value that holds whatever the classifier.
+"""Two-sample tests: a classifier's accuracy and the energy distance, with p-values of permutations, exact at any size.
 
 Axes: draws (of both samples, one below the other), dims, permutations.
 """
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import ConfigurationError, require_at_least
 
-__all__ = ["Array", "TwoSample", "classifier_test", "permuted_labels", "require_samples", "standardized"]
+__all__ = ["Array", "TwoSample", "classifier_test", "energy_distances", "energy_test", "p_value", "permuted_labels"]
 
 Array = NDArray[np.float64]
 
@@ -75,11 +75,10 @@ def classifier_test(
         >>> found.statistic > 0.8, found.p_value
         (True, 0.005)
     """
-    require_samples(first, second, permutations)
-    if folds < 2:
-        raise ConfigurationError(f"folds must be at least 2, not {folds}")
+    _require_samples(first, second, permutations)
+    require_at_least(2, folds=folds)
     generator = np.random.default_rng(seed)
-    rows = standardized(first, second, groups)  # (2 draws, dims)
+    rows = _standardized(first, second, groups)  # (2 draws, dims)
     if classifier is not None:
         return _held_out(rows, len(first), classifier, generator)
     features = _features(rows)
@@ -95,26 +94,70 @@ def classifier_test(
     return TwoSample(
         statistic=float(accuracy[0]),
         error=_binomial_error(float(accuracy[0]), len(rows)),
-        p_value=float((accuracy >= accuracy[0] - 1e-12).mean()),
+        p_value=p_value(accuracy),
         draws=len(first),
     )
 
 
-def require_samples(first: Array, second: Array, permutations: int) -> None:
-    """Refuse samples that no test can be made of.
+def energy_test(first: Array, second: Array, *, permutations: int = 199, seed: int = 0) -> TwoSample:
+    """The energy distance of two samples, and whether it is larger than chance makes it.
+
+    ``2 E|X - Y| - E|X - X'| - E|Y - Y'|``, zero where both distributions are one, and only there. The dimensions are
+    scaled to unit variance over both samples first. The p-value is that of a permutation test, exact at any size.
+
+    Reference:
+        Szekely & Rizzo 2013, Energy statistics: A class of statistics based on distances,
+        https://doi.org/10.1016/j.jspi.2013.03.018
+
+    Args:
+        first: draws, (draws, dims).
+        second: as many draws, (draws, dims).
+        permutations: permutations of the labels; no p-value is smaller than one over one more.
+        seed: seeds the permutations.
 
     Raises:
-        ConfigurationError: says what was seen.
+        ConfigurationError: the samples differ in shape or are too small, or there are no permutations.
+
+    Example:
+        >>> generator = np.random.default_rng(0)
+        >>> found = energy_test(generator.normal(0, 1, (100, 2)), generator.normal(0, 3, (100, 2)))
+        >>> found.statistic > 0.1, found.p_value
+        (True, 0.005)
     """
+    found = energy_distances(first, second, permutations=permutations, seed=seed)  # (1 + permutations,)
+    # What draws of one distribution differ by at this size is no distance.
+    above = float(found[0] - found[1:].mean())
+    return TwoSample(above, math.nan, p_value(found), len(first))
+
+
+def energy_distances(first: Array, second: Array, *, permutations: int, seed: int) -> Array:
+    """Energy distances of the samples and of permuted ones, (1 + permutations,), the true one first.
+
+    They are V-statistics: the distance of a draw to itself counts as well.
+    """
+    from scipy.spatial.distance import cdist
+
+    _require_samples(first, second, permutations)
+    rows = _standardized(first, second)
+    labels = permuted_labels(len(first), permutations, np.random.default_rng(seed))  # (2 draws, 1 + permutations)
+    found: Array = -(labels * (cdist(rows, rows) @ labels)).sum(0) / len(first) ** 2
+    return found
+
+
+def p_value(statistics: Array) -> float:
+    """The share of statistics, (1 + permutations,), that are as large as the first, which is the one seen."""
+    return float((statistics >= statistics[0] - 1e-12).mean())
+
+
+def _require_samples(first: Array, second: Array, permutations: int) -> None:
     if first.ndim != 2 or first.shape != second.shape or len(first) < 4:
         raise ConfigurationError(
             f"samples of one shape (draws, dims), with 4 draws or more, are needed, not {first.shape} and {second.shape}"
         )
-    if permutations < 1:
-        raise ConfigurationError(f"permutations must be at least 1, not {permutations}")
+    require_at_least(1, permutations=permutations)
 
 
-def standardized(first: Array, second: Array, groups: NDArray[np.int64] | None = None) -> Array:
+def _standardized(first: Array, second: Array, groups: NDArray[np.int64] | None = None) -> Array:
     """Both samples as one, (2 draws, dims), each dimension with mean zero and variance one over both (of each group)."""
     rows = np.concatenate([first, second])  # (2 draws, dims)
     if groups is None:
@@ -173,8 +216,8 @@ def _held_out(rows: Array, draws: int, classifier: Any, generator: np.random.Gen
     count, ones = len(held) // 2, int(predicted.sum())
     both = int(predicted[labels[held] == 1].sum())  # right ones among those predicted to be of the first sample
     accuracy = float((predicted == labels[held]).mean())
-    p_value = float(hypergeom.sf(both - 1, 2 * count, count, ones))
-    return TwoSample(accuracy, _binomial_error(accuracy, 2 * count), p_value, draws)
+    chance = float(hypergeom.sf(both - 1, 2 * count, count, ones))
+    return TwoSample(accuracy, _binomial_error(accuracy, 2 * count), chance, draws)
 
 
 def _binomial_error(share: float, count: int) -> float:

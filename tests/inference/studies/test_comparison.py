@@ -172,7 +172,7 @@ def test_gap_of_a_single_datum_is_its_monte_carlo_error():
     )
     assert table.gap("a") == pytest.approx((1.0, 0.5))
     assert table.record()["rows"][0]["spread"] is None
-    assert "a lies 1.00 ± 0.50 nats below the evidence that b estimates." in table.sentences()
+    assert "a lies 1.0 ± 0.5 nats below the evidence that b estimates." in table.sentences()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pyrogen.errors import ConfigurationError, DataError, NotPerDatum, PairError
 from pyrogen.inference import ELBO, Exact, ImportanceSampling, compare
 from pyrogen.inference.estimators.estimate import Estimate
 from pyrogen.inference.studies.inference_gaps import Gaps, _best, gaps
-from pyrogen.inference.studies.refinement import _Block, refine
+from pyrogen.inference.studies.refinement import _Offsets, refine
 from pyrogen.models import VAE, BetaBernoulli, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 from pyrogen.report.gaps import format_gaps, gap_picture, gap_rows
 from pyrogen.report.style import png
@@ -62,7 +62,7 @@ def test_the_refined_bound_is_evaluated_without_bias_and_with_its_error():
     pair, x, _ = linear()
     x = x.repeat(5, 1)
     torch.manual_seed(1)
-    block = _Block(pair.requires_grad_(False), x, pair.structure(x), 4)
+    block = _Offsets(pair.requires_grad_(False), x, pair.structure(x), 4)
     block.optimise(60, 0.1)
     loc, log_scale = (offset.detach() for offset in block.offsets["z"])
     scale = pair.log_scale.exp()
@@ -186,7 +186,7 @@ def test_a_datum_that_is_not_finite_keeps_to_itself():
 
 def test_one_step_that_is_not_finite_does_no_lasting_harm(monkeypatch):
     pair, x, best = linear()
-    plain, calls = _Block._surrogate, []
+    plain, calls = _Offsets._surrogate, []
 
     def sometimes(self):
         calls.append(None)
@@ -194,7 +194,7 @@ def test_one_step_that_is_not_finite_does_no_lasting_harm(monkeypatch):
         bad[3] = math.nan if len(calls) == 5 else 0.0
         return plain(self) * (1 + bad)
 
-    monkeypatch.setattr(_Block, "_surrogate", sometimes)
+    monkeypatch.setattr(_Offsets, "_surrogate", sometimes)
     found = refine(pair, x, steps=200)
     assert bool(((found.refined - best).abs() < 5 * found.refined_error + SHORTFALL).all())
     assert found.lost.sum() == found.lost[3] == 1

@@ -206,7 +206,7 @@ def test_saved_and_read_again_and_in_arviz_form(tmp_path):
     assert data["guide"].posterior["z"].shape == (4, 10, 4, 2)
     assert data["guide"].posterior["z"].dims[:3] == ("chain", "draw", "data")
     (tmp_path / "posterior-1.nc").unlink()
-    with pytest.raises(DataError, match="are damaged"):
+    with pytest.raises(DataError, match=r"posterior-1\.nc is damaged or missing"):
         Posteriors.load(tmp_path)
 
 

@@ -6,22 +6,21 @@ Axes: draws, data, event.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from pyrogen.batch import Batch, device_of, length
-from pyrogen.errors import ConfigurationError, DataError, NotPerDatum
+from pyrogen.errors import ConfigurationError, NotPerDatum, require_at_least
 from pyrogen.pair import Pair
+from pyrogen.randomness import forked, seed_generators
 from pyrogen.run_directory import fingerprint
 
 from ...estimators.estimate import Estimate, Estimator
 from ...estimators.importance import ImportanceSampling
-from ...estimators.result_files import as_chains, as_draws, load_arviz, read_record, write_record
+from ...estimators.result_files import as_chains, as_draws, load_arviz, read_netcdf
+from ..evaluation_data import description, evaluation_batch
+from ..saved_result import SavedResult, named, restored
 from .agreement import Agreement, agree
 from .posterior_draws import Method, PosteriorDraws, draw
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Posteriors", "posterior"]
 
-_RECORD = "posteriors.json"
 _SHOWN = 6  # data whose draws the record holds, for pictures
 
 
@@ -71,17 +69,16 @@ def posterior(
         PairError: ``"exact"`` is asked for, and the pair has no ``posterior``.
 
     Example:
+        >>> import torch
         >>> from pyrogen.models import LinearGaussianVAE
         >>> x = torch.zeros(3, 4)
         >>> found = posterior(LinearGaussianVAE((4,), latent=2), x, ["guide", "exact"], draws=100, permutations=19)
         >>> found.reference, found["guide"].latents["z"].shape
         ('exact', torch.Size([100, 3, 2]))
     """
-    if draws < 4:
-        raise ConfigurationError(f"draws must be at least 4, not {draws}")
-    if permutations < 1:
-        raise ConfigurationError(f"permutations must be at least 1, not {permutations}")
-    batch: Batch = data.fixed() if hasattr(data, "fixed") else data
+    require_at_least(4, draws=draws)
+    require_at_least(1, permutations=permutations)
+    batch = evaluation_batch(data)
     if methods is None:
         exact: list[Method] = ["exact"] if hasattr(pair, "posterior") else []
         methods = ["guide", ImportanceSampling(5000, draws=draws), *exact]
@@ -94,37 +91,37 @@ def posterior(
     structure.require_per_datum("the posterior of each datum")
     if structure.subsampled:
         raise NotPerDatum(f"plate '{pair.data_plate}' draws a subsample of the batch: give the plate no subsample_size")
-    place = device_of(batch)
     found, evidence = [], {}
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+    with forked(batch):
         for number, method in enumerate(methods):
-            torch.manual_seed(seed + number)
+            seed_generators(batch, seed + number)
             if isinstance(method, Estimator):
                 method = method.estimate(pair, batch, progress=progress)
             if isinstance(method, Estimate):
                 evidence[method.name] = method
             found.append(draw(pair, batch, method, draws, progress=progress))
     chosen = reference or _reference(found, evidence)
-    standard = next(method for method in found if method.name == chosen)
+    standard = named(found, chosen, "method")
     agreements = [
         agree(method, standard, classifier=classifier, permutations=permutations, seed=seed)
         for method in found
         if method is not standard
     ]
-    described = data.describe() if hasattr(data, "describe") else {"rows": length(batch)}
-    return Posteriors(found, agreements, chosen, described, fingerprint(pair.state_dict()))
+    return Posteriors(found, agreements, chosen, description(data), fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
-class Posteriors:
+class Posteriors(SavedResult):
     """Posterior draws of the same data by several methods, and how they agree: words, a picture, files.
+
+    They are saved as ``posteriors.json`` and, for each method in turn, ``posterior-0.nc`` and so on, which ArviZ reads.
 
     Attributes:
         methods: the draws of each method.
         agreements: how each method but the reference agrees with it.
         reference: the name of the reference.
         data: what the data are.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.saving.fingerprint`.
+        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     methods: list[PosteriorDraws]
@@ -133,11 +130,10 @@ class Posteriors:
     data: Mapping[str, Any]
     parameters: str | None = None
 
+    file = "posteriors.json"
+
     def __getitem__(self, name: str) -> PosteriorDraws:
-        for method in self.methods:
-            if method.name == name:
-                return method
-        raise ConfigurationError(f"no method is called {name!r}; there are {[method.name for method in self.methods]}")
+        return named(self.methods, name, "method")
 
     def __str__(self) -> str:
         from pyrogen.report.posteriors import format_posteriors
@@ -190,40 +186,18 @@ class Posteriors:
             for method in self.methods
         }
 
-    def save(self, directory: str | Path) -> Path:
-        """Write ``posteriors.json`` and, for each method in turn, ``posterior-0.nc`` and so on, which ArviZ reads."""
-        path = write_record(directory, _RECORD, self.record())
-        for number, found in enumerate(self.to_arviz().values()):
-            temporary = path / f"{_netcdf(number)}.tmp"
-            found.to_netcdf(str(temporary))
-            os.replace(temporary, path / _netcdf(number))
-        return path
+    def _draws(self) -> dict[str, Any]:
+        return {_netcdf(number): found for number, found in enumerate(self.to_arviz().values())}
 
-    @staticmethod
-    def load(directory: str | Path) -> Posteriors:
-        """Read what `save` wrote.
-
-        Raises:
-            DataError: a file is missing or damaged.
-        """
-        record, path = read_record(directory, _RECORD), Path(directory)
+    @classmethod
+    def _of(cls, record: dict[str, Any], directory: Path) -> Posteriors:
         methods = []
-        try:
-            for number, saved in enumerate(record["methods"]):
-                found = load_arviz().from_netcdf(str(path / _netcdf(number)))
-                methods.append(
-                    PosteriorDraws(
-                        saved["name"],
-                        {str(name): as_draws(values) for name, values in found.posterior.items()},
-                        torch.tensor(saved["effective"], dtype=torch.float64),
-                        torch.tensor(saved["independent"], dtype=torch.float64),
-                        saved["exact"],
-                    )
-                )
-            agreements = [Agreement.of(saved) for saved in record["agreements"]]
-            return Posteriors(methods, agreements, record["reference"], record["data"], record.get("parameters"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"the posteriors in {path} are damaged ({error!r}): save them again") from error
+        for number, saved in enumerate(record["methods"]):
+            drawn = read_netcdf(directory / _netcdf(number)).posterior
+            latents = {str(name): as_draws(values) for name, values in drawn.items()}
+            methods.append(restored(PosteriorDraws, saved, latents=latents))
+        agreements = [Agreement.of(saved) for saved in record["agreements"]]
+        return restored(cls, record, methods=methods, agreements=agreements)
 
 
 def _reference(found: Sequence[PosteriorDraws], evidence: Mapping[str, Estimate]) -> str:
