@@ -160,7 +160,7 @@ class Sandwich(SavedResult):
 
     def plot(self) -> Figure:
         """Draw the bounds against the number of temperatures."""
-        from pyrogen.report.bracket import bracket
+        from pyrogen.report.brackets import bracket
 
         return bracket(self.record())
 

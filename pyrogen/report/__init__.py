@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from . import plots
 from .animation import generation
+from .comparison_table import format_table, print_table, table
 from .page import render
 from .records import load_record
 from .runs import load_config, load_history, load_pictures, load_usage
-from .tables import format_table, print_table, table
 
 __all__ = [
     "format_table",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from pyrogen.errors import DataError
 
-from .layout import checked
+from .layout import checked, colours, paste
 from .records import Array
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _LAST = 2000  # milliseconds for which the finished images stand
 
 
 def generation(samples: ArrayLike, order: ArrayLike, limit: int = 9, frames: int = 60, seconds: float = 6.0) -> bytes:
-    """Shows images in the order in which their pixels are drawn.
+    """Show images in the order in which their pixels are drawn.
 
     Args:
         samples: finished images, shape `(m, C, H, W)` with C = 1 or 3, values in about [0, 1].
@@ -75,12 +75,11 @@ def _frame(images: Array, rank: Array, before: float, end: float) -> Image:
     zoom = max(1, math.ceil(_TILE / max(height, width)))
     picture = np.ones((down * (zoom * height + _GAP) + _GAP, across * (zoom * width + _GAP) + _GAP, 3))
     for place, image in enumerate(images):
-        pixels = np.nan_to_num(np.clip(image, 0, 1), nan=0.5)
-        pixels = np.broadcast_to(pixels, (3, height, width)).transpose(1, 2, 0).copy()  # (H, W, 3)
+        pixels = colours(image)  # (H, W, 3)
         pixels[rank > end] = _TO_COME
         new = (rank > before) & (rank <= end)
         pixels[new] = 0.5 * pixels[new] + 0.5 * _NEW  # its value can still be seen
         top = _GAP + place // across * (zoom * height + _GAP)
         left = _GAP + place % across * (zoom * width + _GAP)
-        picture[top : top + zoom * height, left : left + zoom * width] = pixels.repeat(zoom, 0).repeat(zoom, 1)
+        paste(picture, pixels, top, left, zoom)
     return PIL.Image.fromarray((255 * picture).round().astype(np.uint8)).quantize(64)

@@ -23,16 +23,11 @@ __all__ = ["calibration_picture", "format_calibration"]
 _BARS = 20
 _LISTED = 30  # dimensions in the table; the worst come first
 _NAMED = 6  # lines of one picture that are told apart
+_DAMAGED = "the record of the calibration is damaged: save it again"
 
 
 def format_calibration(record: Mapping[str, Any]) -> str:
-    """Writes a calibration as text.
-
-    Args:
-        record: what `pyrogen.inference.Calibration.record` returns.
-
-    Returns:
-        For each method, what is wrong with how many dimensions, and a table of these, the worst first.
+    """What a calibration's record says, as text: how many dimensions are off, and a table of them, the worst first.
 
     Raises:
         DataError: the record is damaged.
@@ -73,15 +68,11 @@ def format_calibration(record: Mapping[str, Any]) -> str:
 
 @styled
 def calibration_picture(record: Mapping[str, Any]) -> Figure:
-    """Draws the ranks of each method.
+    """Draw the ranks of a calibration's record, a row for each method.
 
-    Args:
-        record: what `pyrogen.inference.Calibration.record` returns.
-
-    Returns:
-        The figure, a row for each method: at the left the distribution function of the ranks of every dimension, less that
-        of uniform ranks, with bands that uniform ranks stay in everywhere; those that are off are coloured. At the right the
-        histogram of the worst dimension, with the numbers that a single bar of uniform ranks has 99 times in 100.
+    At the left the distribution function of the ranks of every dimension, less that of uniform ranks, with bands that
+    uniform ranks stay in everywhere; dimensions that are off are coloured. At the right the histogram of the worst
+    dimension, with the numbers that a single bar of uniform ranks has 99 times in 100.
 
     Raises:
         DataError: the record is damaged.
@@ -92,7 +83,6 @@ def calibration_picture(record: Mapping[str, Any]) -> Figure:
     methods = _methods(record)
     figure = canvas(9.5, 3.1 * len(methods) + 0.3)
     panels = figure.subplots(len(methods), 2, squeeze=False, gridspec_kw={"width_ratios": [3, 2]})
-    coloured = False
     for (left, right), method in zip(panels, methods, strict=True):
         ranks, rows = np.asarray(method["ranks"], np.int64), _rows(record, method)
         share, lower, upper = (np.asarray(method["bands"][key], float) for key in ("share", "lower", "upper"))
@@ -103,7 +93,6 @@ def calibration_picture(record: Mapping[str, Any]) -> Figure:
             column = ranks[:, record["dimensions"].index(row["dimension"])]
             seen = np.searchsorted(np.sort(column), outcome, "right") / len(column)
             named = bool(row["verdict"]) and place < _NAMED
-            coloured |= bool(row["verdict"])
             color = VERMILION if row["verdict"] else BLUE
             left.plot(share, seen - share, color=color, lw=1.4 if named else 0.8, alpha=0.9 if named else 0.45)
         left.set_xlim(0, 1)
@@ -116,7 +105,7 @@ def calibration_picture(record: Mapping[str, Any]) -> Figure:
         Patch(color=GREY, alpha=0.25, label=f"a dimension that is right leaves the band {chance:.3g} times in 100"),
         Line2D([], [], color=BLUE, label="a dimension with nothing found"),
     ]
-    if coloured:
+    if any(row["verdict"] for row in record["rows"]):
         handles.append(Line2D([], [], color=VERMILION, label="a dimension that is off"))
     legend(figure, handles, columns=2)
     return figure
@@ -124,12 +113,15 @@ def calibration_picture(record: Mapping[str, Any]) -> Figure:
 
 def _histogram(axes: Axes, ranks: Array | Any, draws: int, row: Mapping[str, Any], dimensions: list[str]) -> None:
     """Numbers of ranks in bars of as equal width as there can be."""
+    from scipy.special import bdtr
+
     column = ranks[:, dimensions.index(row["dimension"])]
     edges = np.linspace(0, draws + 1, min(_BARS, draws + 1) + 1).round()
     counts, _ = np.histogram(column, edges)
     widths = np.diff(edges)
     chance = widths / (draws + 1)
-    low, high = (np.array([_binomial(level, len(column), share) for share in chance]) for level in (0.005, 0.995))
+    below = bdtr(np.arange(len(column) + 1), len(column), chance[:, None])  # (bars, counts)
+    low, high = ((below < level).sum(1) for level in (0.005, 0.995))
     # Bars may differ in width by one: heights are numbers per rank.
     axes.bar(edges[:-1], counts / widths, widths, align="edge", color=VERMILION if row["verdict"] else BLUE, alpha=0.7)
     axes.stairs(high / widths, edges, baseline=low / widths, fill=True, color=GREY, alpha=0.35, lw=0)
@@ -138,17 +130,6 @@ def _histogram(axes: Axes, ranks: Array | Any, draws: int, row: Mapping[str, Any
     axes.set_xlabel("rank of the truth among the draws")
     axes.set_ylabel("data per rank")
     caption(axes, f"{label(row['dimension'])}: {row['verdict'] or 'nothing found'}")
-
-
-def _binomial(level: float, trials: int, share: float) -> int:
-    """The least count that so many trials stay at or below with at least this probability."""
-    total, below = 0.0, 0
-    for below in range(trials + 1):
-        ways = math.lgamma(trials + 1) - math.lgamma(below + 1) - math.lgamma(trials - below + 1)
-        total += math.exp(ways + below * math.log(share) + (trials - below) * math.log1p(-share))
-        if total >= level:
-            break
-    return below
 
 
 def _verdicts(rows: list[Mapping[str, Any]]) -> str:
@@ -160,7 +141,7 @@ def _methods(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     methods = record.get("methods")
     whole = isinstance(methods, list) and all(key in record for key in ("rows", "dimensions", "significance"))
     if not whole or not methods or any(key not in m for m in methods for key in ("name", "draws", "ranks", "bands")):
-        raise DataError("the record of the calibration is damaged: save it again")
+        raise DataError(_DAMAGED)
     return list(methods)
 
 
@@ -172,5 +153,5 @@ def _rows(record: Mapping[str, Any], method: Mapping[str, Any]) -> list[Mapping[
 
     rows = [row for row in record["rows"] if row["method"] == method["name"]]
     if not rows or not all(math.isfinite(row["p_adjusted"]) for row in rows):
-        raise DataError("the record of the calibration is damaged: save it again")
+        raise DataError(_DAMAGED)
     return sorted(rows, key=severity)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,8 @@ import numpy as np
 from pyrogen.errors import DataError
 
 from .records import Array, check_record, column
-from .style import BLUE, GREY, VERMILION, Look, canvas, caption, label, legend, looks, styled
-from .wording import failings, measured
+from .style import BLUE, GREY, MARKERS, VERMILION, Look, canvas, caption, label, legend, looks, minus, styled
+from .wording import bar, failings, finite, measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,27 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["bounds", "training"]
 
-_MARKERS = {"lower": "^", "upper": "v", "consistent": "o", "exact": "D"}
 _FEW = 40  # so many points are told apart as markers
 
 
 @styled
 def training(history: Mapping[str, Array]) -> Figure:
-    """Draws the training loss and the validation bound against the step.
+    """Draw the training loss and the negative validation bound against the step: both fall as the model gets better.
 
-    The validation bound is drawn as its negative, so that both fall as the model gets better. Where `beta`,
-    the weight of the Kullback-Leibler term, changed during training, it is drawn below: the loss of an early
+    Where `beta`, the weight of the Kullback-Leibler term, changed during training, it is drawn below: the loss of an early
     step is then not yet the negative bound.
 
     Args:
-        history: what `load_history` returns: `step`, `loss`, `validation`, `beta`, each of shape `(rows,)`;
-            loss and validation in nats per datum.
-
-    Returns:
-        The figure.
+        history: what `load_history` returns: `step`, `loss`, `validation`, `beta`, each of shape `(rows,)`; loss and
+            validation in nats per datum.
 
     Raises:
-        DataError: if there is no row to draw.
+        DataError: there is no row to draw.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -86,32 +80,31 @@ def training(history: Mapping[str, Array]) -> Figure:
 
 @styled
 def bounds(record: Mapping[str, Any]) -> Figure:
-    """Draws each bound against its number of particles, and the other estimates as horizontal bands.
+    """Draw each bound against its number of particles, and the other estimates as horizontal bands.
+
+    Bars and bands reach one Monte Carlo standard error to either side.
 
     Args:
-        record: what `load_record` returns; the `curve` of an estimate holds `particles`, `bound` and `error`,
-            the last two in nats per datum.
-
-    Returns:
-        The figure; bars and bands reach one Monte Carlo standard error to either side.
+        record: what `load_record` returns; the `curve` of an estimate holds `particles`, `bound` and `error`, the last two
+            in nats per datum.
 
     Raises:
-        DataError: if no estimate has a curve, or the record is damaged.
+        DataError: no estimate has a curve, or the record is damaged.
     """
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FixedLocator, NullLocator
 
     check_record(record)
     curves: list[tuple[Mapping[str, Any], Look, Array, Array, Array]] = []
-    bands: list[tuple[Mapping[str, Any], Look, float, float]] = []
+    bands: list[tuple[Mapping[str, Any], Look]] = []
     estimates = record.get("estimates") or [{}] * len(record["rows"])
     for row, estimate, look in zip(record["rows"], estimates, looks(record["rows"]), strict=True):
         curve = estimate.get("curve")
         if curve is not None and len(curve["particles"]):
             particles, bound, error = (column(curve[key]) for key in ("particles", "bound", "error"))
             curves.append((row, look, particles, bound, np.abs(error)))
-        elif row["nats"] is not None and math.isfinite(row["nats"]):
-            bands.append((row, look, float(row["nats"]), _width(row)))
+        elif finite(row["nats"]):
+            bands.append((row, look))
     if not curves:
         raise DataError("no estimate has a curve over the number of particles: evaluate one at several numbers")
 
@@ -119,16 +112,18 @@ def bounds(record: Mapping[str, Any]) -> Figure:
     axes = figure.subplots()
     handles: list[Any] = []
     for row, look, particles, bound, error in curves:
-        line: dict[str, Any] = {"color": look.color, "ls": look.dash, "marker": _MARKERS[row["kind"]]}
+        line: dict[str, Any] = {"color": look.color, "ls": look.dash, "marker": MARKERS[row["kind"]]}
         axes.errorbar(particles, bound, yerr=error, elinewidth=1.2, **line)
         handles.append(Line2D([], [], label=f"bound from the weights of {label(row['name'])}", **line))
         # A bound is the end of its own curve; an estimate that is none (smoothed weights) is drawn beside it.
-        if row["kind"] != "lower" and row["nats"] is not None and math.isfinite(row["nats"]):
-            bands.append((row, look, float(row["nats"]), _width(row)))
+        if row["kind"] != "lower" and finite(row["nats"]):
+            bands.append((row, look))
     low, high = axes.get_ylim()
     room = max(high - low, 1e-9)
-    for row, look, value, width in bands:
-        words = f"{_named(row)}: {measured(value, row.get('error')).replace('-', '−')}"
+    for row, look in bands:
+        value, width = float(row["nats"]), bar(row)
+        mark = " !" if failings(row) else ""
+        words = f"{label(row['name'])} ({row['kind']}){mark}: {minus(measured(value, row.get('error')))}"
         line = {"color": look.color, "ls": look.dash, "lw": 1.2}
         # One loose bound far away would press all curves into a single line: it is named, not drawn.
         if low - 1.5 * room <= value <= high + 1.5 * room:
@@ -150,18 +145,8 @@ def bounds(record: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _width(row: Mapping[str, Any]) -> float:
-    """The Monte Carlo standard error of an estimate's mean, 0 where it is not known."""
-    error = row.get("error")
-    return abs(float(error)) if error is not None and math.isfinite(error) else 0.0
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    return f"{label(row['name'])} ({row['kind']})" + (" !" if failings(row) else "")
-
-
 def _hide_the_first_fall(axes: Axes, *series: Array) -> None:
-    """Cuts off the steep first fall of a loss, and says so, where it would flatten all that follows."""
+    """Cut off the steep first fall of a loss, and say so, where it would flatten all that follows."""
     first = max(1, len(series[0]) // 10)
     later = np.concatenate([values[first:] for values in series])
     everything = np.concatenate(series)

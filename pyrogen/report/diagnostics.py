@@ -11,8 +11,8 @@ import numpy as np
 from pyrogen.errors import DataError
 
 from .records import KINDS, check_record, column
-from .style import BLACK, GREY, VERMILION, canvas, caption, label, legend, looks, styled
-from .wording import KHAT_LIMIT, failings, measured
+from .style import BLACK, GREY, VERMILION, canvas, caption, label, legend, looks, minus, styled
+from .wording import KHAT_LIMIT, bar, failings, finite, khat_counts, measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,17 +32,16 @@ _KHAT_RANGE = (-0.5, 1.5)  # always shown at most so far; what lies beyond is dr
 
 @styled
 def overview(record: Mapping[str, Any]) -> Figure:
-    """Draws the mean of each estimate with its error, and the side on which the truth lies.
+    """Draw the mean of each estimate with its error, and the side on which the truth lies.
+
+    Bars reach one Monte Carlo standard error to either side. Hollow markers and an exclamation mark stand for estimates with
+    a failing diagnostic.
 
     Args:
         record: what `load_record` returns.
 
-    Returns:
-        The figure; bars reach one Monte Carlo standard error to either side. Hollow markers and an
-        exclamation mark stand for estimates with a failing diagnostic.
-
     Raises:
-        DataError: if there is no estimate to draw, or the record is damaged.
+        DataError: there is no estimate to draw, or the record is damaged.
     """
     from matplotlib.lines import Line2D
 
@@ -57,19 +56,18 @@ def overview(record: Mapping[str, Any]) -> Figure:
     for place, (row, look) in enumerate(zip(rows, looks(rows), strict=True)):
         failing = bool(failings(row))
         names.append(label(row["name"]) + (" !" if failing else ""))
-        numbers.append(measured(row["nats"], row.get("error")).replace("-", "−"))
-        if row["nats"] is None or not math.isfinite(row["nats"]):
+        numbers.append(minus(measured(row["nats"], row.get("error"))))
+        if not finite(row["nats"]):
             continue
-        error = row.get("error")
-        bar = abs(error) if error is not None and math.isfinite(error) else 0.0
-        longest = max(longest, bar)
+        error = bar(row)
+        longest = max(longest, error)
         colour = look.color
         if row["kind"] == "exact":
             axes.axvline(row["nats"], color=BLACK, lw=1, ls="--", zorder=1)
         if row["kind"] in _ARROWS:
             axes.annotate(
                 "",
-                (row["nats"] + math.copysign(bar, _ARROWS[row["kind"]]), place),
+                (row["nats"] + math.copysign(error, _ARROWS[row["kind"]]), place),
                 (_ARROWS[row["kind"]], 0),
                 textcoords="offset points",
                 arrowprops={"arrowstyle": "<-", "color": colour, "lw": 1.2, "shrinkA": 0, "shrinkB": 6},
@@ -77,7 +75,7 @@ def overview(record: Mapping[str, Any]) -> Figure:
         axes.errorbar(
             row["nats"],
             place,
-            xerr=bar,
+            xerr=error,
             color=colour,
             marker=_MARKERS[row["kind"]],
             ms=7,
@@ -114,16 +112,15 @@ def overview(record: Mapping[str, Any]) -> Figure:
 
 @styled
 def khat(record: Mapping[str, Any]) -> Figure:
-    """Draws the Pareto k-hat of every datum, sorted, for each estimator that has one.
+    """Draw the Pareto k-hat of every datum, sorted, for each estimator that has one.
+
+    There are lines at 0.5 and 0.7; the legend counts the data above 0.7 and those without a k-hat.
 
     Args:
         record: what `load_record` returns.
 
-    Returns:
-        The figure, with lines at 0.5 and 0.7; the legend counts the data above 0.7 and those without a k-hat.
-
     Raises:
-        DataError: if no estimate has a k-hat, or the record is damaged.
+        DataError: no estimate has a k-hat, or the record is damaged.
     """
     from matplotlib.lines import Line2D
 
@@ -138,10 +135,6 @@ def khat(record: Mapping[str, Any]) -> Figure:
         values = column(estimate.get("khat"))
         if not len(values):
             continue
-        unknown = int(np.isnan(values).sum())
-        above = int((values > KHAT_LIMIT).sum())
-        words = f"{label(row['name'])}: {above} of {len(values)} above {KHAT_LIMIT}"
-        words += f", {unknown} not computable" if unknown else ""
         known = np.sort(values[~np.isnan(values)])
         drawn = np.clip(known, *_KHAT_RANGE)
         shown += [float(drawn.min()), float(drawn.max())] if len(drawn) else []
@@ -151,7 +144,9 @@ def khat(record: Mapping[str, Any]) -> Figure:
         beyond = known > drawn
         if beyond.any():  # an empty unclipped line would stretch the layout to the figure's corner
             axes.plot(place[beyond], drawn[beyond], "^", color=look.color, ms=6, clip_on=False)
-        handles.append(Line2D([], [], color=look.color, marker=look.point, ms=4, label=words))
+        handles.append(
+            Line2D([], [], color=look.color, marker=look.point, ms=4, label=khat_counts(label(row["name"]), values))
+        )
     if not handles:
         raise DataError("no estimate has a k-hat: compare one that weights its particles, such as PSIS")
     for limit, meaning in ((0.5, "0.5: slow above"), (KHAT_LIMIT, f"{KHAT_LIMIT}: not to be\ntrusted above")):

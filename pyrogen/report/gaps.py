@@ -11,7 +11,7 @@ import numpy as np
 from pyrogen.errors import DataError
 
 from .records import Array, column
-from .style import BLUE, GREY, VERMILION, canvas, caption, label, legend, styled
+from .style import BLUE, GREY, VERMILION, canvas, caption, label, legend, minus, styled
 from .wording import duration, measured, plain
 
 if TYPE_CHECKING:
@@ -26,14 +26,11 @@ _MEANING = {
 
 
 def gap_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The parts of the gap on average over the data.
-
-    Args:
-        record: what `pyrogen.inference.Gaps.record` returns.
+    """The parts of the gap on average over the data, from what `pyrogen.inference.Gaps.record` returns.
 
     Returns:
         One row each for the ELBO, the amortization gap, the refined ELBO, the approximation gap and the evidence: `name`,
-        `nats`, `error` (Monte Carlo) and `spread` (standard error over the data, of the differences alone), in nats.
+        `nats`, `error` (Monte Carlo), `spread` (standard error over the data), in nats, and `missing`, data left out.
 
     Raises:
         DataError: the record lacks a column.
@@ -70,13 +67,7 @@ def gap_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def format_gaps(record: Mapping[str, Any]) -> str:
-    """Writes both gaps as text, with their errors and what must be known of them.
-
-    Args:
-        record: what `pyrogen.inference.Gaps.record` returns.
-
-    Returns:
-        A table of means over the data, and sentences.
+    """What a record of gaps says, as text: a table of means over the data with their errors, and sentences.
 
     Raises:
         DataError: the record lacks a column.
@@ -105,14 +96,7 @@ def format_gaps(record: Mapping[str, Any]) -> str:
 
 @styled
 def gap_picture(record: Mapping[str, Any]) -> Figure:
-    """Draws the two gaps of each datum, one on top of the other, sorted by their sum, and their distributions.
-
-    Args:
-        record: what `pyrogen.inference.Gaps.record` returns.
-
-    Returns:
-        The figure: at the left the gaps of each datum, at the right one against the other, with bars of one Monte
-        Carlo standard error.
+    """Draw a record of gaps: those of each datum on top of each other, sorted, and one against the other with their errors.
 
     Raises:
         DataError: there is no datum with finite gaps, or the record lacks a column.
@@ -184,4 +168,4 @@ def _columns(record: Mapping[str, Any], key: str) -> tuple[Array, Array]:
 
 
 def _mean(values: Array, errors: Array) -> str:
-    return measured(float(values.mean()), float(np.sqrt(np.square(errors).sum()) / len(values))).replace("-", "−")
+    return minus(measured(float(values.mean()), float(np.sqrt(np.square(errors).sum()) / len(values))))

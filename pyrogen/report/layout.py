@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["bare", "checked", "mosaic", "plane", "strips"]
+__all__ = ["bare", "checked", "colours", "mosaic", "paste", "plane", "strips"]
 
 _TILE = 48  # pixels of an image's longer side, at least, so that the gaps between images stay thin
 _GAP = 5  # pixels between images
@@ -30,7 +30,7 @@ _WIDTH = 7.5  # inches
 
 
 def checked(values: ArrayLike, name: str, leading: int) -> Array:
-    """Checks the one thing that all pictures ask of their data: `leading` axes, then an image or a vector."""
+    """Check the one thing that all pictures ask of their data: `leading` axes, then an image or a vector."""
     try:
         data = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -45,10 +45,23 @@ def checked(values: ArrayLike, name: str, leading: int) -> Array:
     return data
 
 
+def colours(image: Array) -> Array:
+    """An image (C, H, W) as pixels (H, W, 3), clipped to [0, 1]; what is not a number is grey."""
+    pixels = np.nan_to_num(np.clip(image, 0, 1), nan=0.5)
+    result: Array = np.broadcast_to(pixels, (3, *image.shape[1:])).transpose(1, 2, 0).copy()
+    return result
+
+
+def paste(picture: Array, pixels: Array, top: int, left: int, zoom: int) -> None:
+    """Put pixels (H, W, 3) into a picture, each as a square of `zoom` pixels to a side."""
+    tile = pixels.repeat(zoom, 0).repeat(zoom, 1)  # (zoom H, zoom W, 3)
+    picture[top : top + len(tile), left : left + tile.shape[1]] = tile
+
+
 def mosaic(
     rows: Sequence[Array], names: Sequence[str], title: str, every: int = 0, below: str = "", apart: Sequence[int] = ()
 ) -> Figure:
-    """Draws rows of images, each row (columns, C, H, W), with wider gaps after `every` so many rows and some columns."""
+    """Draw rows of images, each row (columns, C, H, W), with wider gaps after `every` so many rows and some columns."""
     height, width = rows[0].shape[2:]
     zoom = max(1, math.ceil(_TILE / max(height, width)))
     columns = max(len(row) for row in rows)
@@ -59,12 +72,7 @@ def mosaic(
     middles, top = [], 0
     for row, gap in zip(rows, breaks, strict=True):
         for place, image in enumerate(row):
-            pixels = np.nan_to_num(np.clip(image, 0, 1), nan=0.5)
-            pixels = np.broadcast_to(pixels, (3, height, width)).transpose(1, 2, 0)  # (H, W, 3)
-            left = lefts[place]
-            # (zoom H, zoom W, 3)
-            tile = pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
-            picture[top : top + zoom * height, left : left + zoom * width] = tile
+            paste(picture, colours(image), top, lefts[place], zoom)
         middles.append(top + zoom * height / 2 - 0.5)
         top += zoom * height + gap
 
@@ -84,7 +92,7 @@ def mosaic(
 
 
 def strips(blocks: Sequence[Array], names: Sequence[Sequence[str]], title: str, side: str = "") -> Figure:
-    """Draws blocks of vectors, each (strips, D), as rows of colour with an empty row between blocks."""
+    """Draw blocks of vectors, each (strips, D), as rows of colour with an empty row between blocks."""
     dimensions = blocks[0].shape[1]
     empty = np.full((1, dimensions), np.nan)
     lines = np.concatenate([part for block in blocks for part in (block, empty)])[:-1]
@@ -107,7 +115,7 @@ def strips(blocks: Sequence[Array], names: Sequence[Sequence[str]], title: str, 
 
 
 def plane(title: str) -> tuple[Figure, Axes]:
-    """Makes a figure of two axes of equal scale."""
+    """A figure of two axes of equal scale."""
     figure = canvas(5.2, 5.0)
     axes = figure.subplots()
     axes.set_aspect("equal", adjustable="datalim")
@@ -119,7 +127,7 @@ def plane(title: str) -> tuple[Figure, Axes]:
 
 
 def bare(axes: Axes) -> None:
-    """Takes away all that frames a picture."""
+    """Take away all that frames a picture."""
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

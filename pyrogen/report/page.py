@@ -9,24 +9,23 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pyrogen.errors import DataError
 from pyrogen.saving import replace_file
 
+from .comparison_table import COLUMNS
 from .records import Array
 from .runs import Run
 from .sections import PICTURE_NAMES, Picture, pictures
-from .tables import COLUMNS
 from .wording import binarization, cells, duration, failings, heading, plain
 
 __all__ = ["render"]
 
 
 def render(directory: str | Path, *, say: Callable[[str], object] | None = None) -> Path:
-    r"""Writes `report.html`, and the same pictures as PNG and GIF files in `pictures/`, into a run's directory.
+    r"""Write `report.html`, and the same pictures as PNG and GIF files in `pictures/`, into a run's directory.
 
     Of `comparison.json`, `history.csv`, `usage.json`, `pictures.npz` and `config.yaml` those that are there are shown;
     one of the first two must be. Files that an earlier call wrote are replaced, each at once. A result that was computed
@@ -86,28 +85,24 @@ def _fill(name: str, run: Run, drawn: Mapping[str, Picture]) -> str:
 
     source = files("pyrogen.report").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    record = run.record
+    record = {"rows": []} if run.record is None else run.record
     inlined = {
         key: {"data": base64.b64encode(picture.content).decode("ascii"), "alt": picture.alt, "kind": picture.kind}
         for key, picture in drawn.items()
     }
     return environment.from_string(source).render(
         name=plain(name),
-        heading=heading(record) if record is not None else "",
-        binarization=binarization(record) if record is not None else None,
-        sentences=[plain(sentence) for sentence in record.get("sentences", [])] if record is not None else [],
+        heading="" if run.record is None else heading(record),
+        binarization=None if run.record is None else binarization(record),
+        sentences=[plain(sentence) for sentence in record.get("sentences", [])],
         columns=COLUMNS,
-        rows=[_row(row) for row in record["rows"]] if record is not None else [],
+        rows=[{**cells(row), "reasons": failings(row)} for row in record["rows"]],
         pictures=inlined,
         training=_training(run.history),
         config=run.config,
         looks=run.looks,
         notes=run.notes,
     )
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**cells(row), "reasons": failings(row)}
 
 
 def _training(history: Mapping[str, Array] | None) -> list[tuple[str, str]]:

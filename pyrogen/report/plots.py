@@ -6,15 +6,15 @@ outside the page: save the figure with its own `savefig`. None of them touches p
 
 from __future__ import annotations
 
-from .bracket import bracket
+from .brackets import bracket
 from .calibration import calibration_picture
-from .cost import cost
 from .curves import bounds, training
 from .diagnostics import khat, overview
+from .efficiency import cost
 from .gaps import gap_picture
-from .images import completions, reconstructions, samples, traversal
 from .posteriors import agreement_picture
-from .receptive import receptive_field
+from .predictions import completions, reconstructions, samples, traversal
+from .receptive_fields import receptive_field
 from .units import latents
 
 __all__ = [

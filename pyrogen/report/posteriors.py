@@ -25,10 +25,7 @@ _MOST_SCATTERED = 3  # data whose draws are shown
 
 
 def agreement_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How each method agrees with the reference, in single numbers.
-
-    Args:
-        record: what `pyrogen.inference.Posteriors.record` returns.
+    """How each method agrees with the reference, in single numbers, from what `pyrogen.inference.Posteriors.record` returns.
 
     Returns:
         One row a method: `name`; `mean_error`, root mean square over data and dimensions, in standard deviations of the
@@ -65,13 +62,7 @@ def agreement_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def format_posteriors(record: Mapping[str, Any]) -> str:
-    """Writes the agreement of posteriors as text.
-
-    Args:
-        record: what `pyrogen.inference.Posteriors.record` returns.
-
-    Returns:
-        A table, and what its columns mean.
+    """What a record of posteriors says, as text: a table of how they agree, and what its columns mean.
 
     Raises:
         DataError: the record lacks something.
@@ -107,15 +98,10 @@ def format_posteriors(record: Mapping[str, Any]) -> str:
 
 @styled
 def agreement_picture(record: Mapping[str, Any]) -> Figure:
-    """Draws how each method agrees with the reference, and the draws of a few data.
+    """Draw how each method of a record of posteriors agrees with the reference, and the draws of a few data.
 
-    Args:
-        record: what `pyrogen.inference.Posteriors.record` returns.
-
-    Returns:
-        The figure. Above: errors of the means, ratios of standard deviations and accuracies of the classifiers, each point a
-        dimension of a datum, or a datum. Below: draws of the first data in their two widest dimensions (one: their
-        distribution).
+    Above: errors of the means, ratios of standard deviations and accuracies of the classifiers, each point a dimension of a
+    datum, or a datum. Below: draws of the first data in their two widest dimensions (one: their distribution).
 
     Raises:
         DataError: there is nothing to draw, or the record lacks something.
@@ -126,13 +112,8 @@ def agreement_picture(record: Mapping[str, Any]) -> Figure:
     if not agreements or not methods:
         raise DataError("the record has no posteriors to compare: draw them by two methods at least")
     names = [method["name"] for method in methods]
-    look = dict(
-        zip(
-            names,
-            looks([{"kind": "exact" if m["name"] == record.get("reference") else "lower"} for m in methods]),
-            strict=True,
-        )
-    )
+    kinds = [{"kind": "exact" if name == record.get("reference") else "lower"} for name in names]
+    look = dict(zip(names, looks(kinds), strict=True))
     shown = min(_MOST_SCATTERED, len(methods[0]["shown"]))
     figure = canvas(9.5, 2.2 + 0.28 * len(agreements) + (2.9 if shown else 0))
     heights = [1.6 + 0.28 * len(agreements), 2.9][: 1 + bool(shown)]
@@ -179,7 +160,7 @@ def _strip(axes: Axes, place: int, values: Array, color: str) -> None:
 
 
 def _draws(axes: Axes, samples: Sequence[Array], colors: Sequence[str], record: Mapping[str, Any]) -> None:
-    """Draws (draws, dims) of one datum by every method, in the two dimensions that vary most."""
+    """Draw (draws, dims) of one datum by every method, in the two dimensions that vary most."""
     names = record["dimensions"]
     spread = np.nan_to_num(np.mean([sample.var(0) for sample in samples], 0))
     chosen = np.sort(np.argsort(-spread, kind="stable")[:2])

@@ -22,7 +22,7 @@ from .records import Array, column
 from .runs import Run
 from .style import png
 from .units import latents_in_words
-from .wording import KHAT_LIMIT, count, duration, failings, measured, plain
+from .wording import count, duration, failings, finite, khat_counts, measured, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,56 +65,62 @@ class Picture:
 
 
 def pictures(run: Run) -> dict[str, Picture]:
-    """Draws every picture that the run's files allow.
-
-    Args:
-        run: what was read from its directory.
-
-    Returns:
-        By name, see `PICTURE_NAMES`; in that order.
+    """Draw every picture that the files of a run allow: by name, in the order of `PICTURE_NAMES`.
 
     Raises:
-        DataError: if arrays are neither images nor vectors.
+        DataError: arrays are neither images nor vectors.
     """
-    drawn: dict[str, tuple[Figure, str]] = {}
+    made: dict[str, Picture] = {}
+
+    def add(name: str, figure: Figure, alt: str) -> None:
+        made[name] = Picture(png(figure), alt)
+
     if run.record is not None and run.record["rows"]:
         record, estimates = run.record, run.record.get("estimates", [])
-        drawn["overview"] = plots.overview(record), _overview_in_words(record)
+        add("overview", plots.overview(record), _overview_in_words(record))
         if any(estimate.get("curve") and len(estimate["curve"]["particles"]) for estimate in estimates):
-            drawn["bounds"] = plots.bounds(record), _bounds_in_words(record)
+            add("bounds", plots.bounds(record), _bounds_in_words(record))
         if any(len(column(estimate.get("khat"))) for estimate in estimates):
-            drawn["khat"] = plots.khat(record), _khat_in_words(record)
-        if sum(row["nats"] is not None and math.isfinite(row["nats"]) for row in record["rows"]) > 1:
-            drawn["cost"] = plots.cost(record), _cost_in_words(record)
-    for name, (draw, say) in _LOOKS.items():
-        if name in run.looks:
-            drawn[name] = draw(run.looks[name]), say(run.looks[name])
+            add("khat", plots.khat(record), _khat_in_words(record))
+        if sum(finite(row["nats"]) for row in record["rows"]) > 1:
+            add("cost", plots.cost(record), _cost_in_words(record))
+    for name, look in run.looks.items():
+        draw, say = _LOOKS[name]
+        add(name, draw(look), say(look))
     if run.usage:
-        drawn["latents"] = plots.latents(run.usage), latents_in_words(run.usage)
+        add("latents", plots.latents(run.usage), latents_in_words(run.usage))
     if run.history is not None and len(run.history["step"]):
-        drawn["training"] = plots.training(run.history), _training_in_words(run.history)
+        add("training", plots.training(run.history), _training_in_words(run.history))
     data = {name: values for name, values in run.arrays.items() if values.size}
-    if "inputs" in data and "reconstructions" in data:
-        words = f"{len(data['inputs'])} data, each with its reconstruction below it."
-        drawn["reconstructions"] = plots.reconstructions(data["inputs"], data["reconstructions"]), words
-    if "samples" in data:
-        drawn["samples"] = plots.samples(data["samples"]), f"{len(data['samples'])} samples from the model."
-    if "traversal" in data:
-        words = f"The model's mean along each of {len(data['traversal'])} latent coordinates."
-        drawn["traversal"] = plots.traversal(data["traversal"]), words
-    if "completions" in data and "completed" in data and "known" in data:
-        words = f"{len(data['completed'])} data of which a part was given, each with the model's completions beside it."
-        drawn["completions"] = plots.completions(data["completed"], data["known"], data["completions"]), words
-    if "receptive" in data and "receptive_at" in data and "order" in data:
-        drawn["receptive"] = (
-            plots.receptive_field(data["receptive"], data["order"], data["receptive_at"]),
-            f"How much the prediction of each of {len(data['receptive'])} pixels depends on all others.",
-        )
-    made = {name: Picture(png(figure), words) for name, (figure, words) in drawn.items()}
+    for name, (needed, draw_arrays, alt) in _ARRAYS.items():
+        if all(key in data for key in needed):
+            add(name, draw_arrays(*(data[key] for key in needed)), alt.format(len(data[needed[0]])))
     if "order" in data and data.get("samples", np.empty(0)).ndim == 4:
-        words = f"Samples that grow in the order in which their pixels are drawn, {data['order'].max() + 1:,.0f} steps."
-        made["generation"] = Picture(generation(data["samples"], data["order"]), words, "gif")
+        alt = f"Samples that grow in the order in which their pixels are drawn, {data['order'].max() + 1:,.0f} steps."
+        made["generation"] = Picture(generation(data["samples"], data["order"]), alt, "gif")
     return {name: made[name] for name in PICTURE_NAMES if name in made}
+
+
+_ARRAYS: dict[str, tuple[tuple[str, ...], Callable[..., Figure], str]] = {
+    "reconstructions": (
+        ("inputs", "reconstructions"),
+        plots.reconstructions,
+        "{} data, each with its reconstruction below it.",
+    ),
+    "samples": (("samples",), plots.samples, "{} samples from the model."),
+    "traversal": (("traversal",), plots.traversal, "The model's mean along each of {} latent coordinates."),
+    "completions": (
+        ("completed", "known", "completions"),
+        plots.completions,
+        "{} data of which a part was given, each with the model's completions beside it.",
+    ),
+    "receptive": (
+        ("receptive", "order", "receptive_at"),
+        plots.receptive_field,
+        "How much the prediction of each of {} pixels depends on all others.",
+    ),
+}
+"""By picture: the arrays that it is drawn from, how, and what it shows, in words, with the number of the first array."""
 
 
 def _overview_in_words(record: Mapping[str, Any]) -> str:
@@ -142,10 +148,7 @@ def _khat_in_words(record: Mapping[str, Any]) -> str:
     for row, estimate in zip(record["rows"], record["estimates"], strict=True):
         values = column(estimate.get("khat"))
         if len(values):
-            above = int((values > KHAT_LIMIT).sum())
-            words = f"{plain(row['name'])}: {above} of {len(values)} above {KHAT_LIMIT}"
-            unknown = int(np.isnan(values).sum())
-            said.append(words + (f", {unknown} not computable" if unknown else ""))
+            said.append(khat_counts(plain(row["name"]), values))
     return f"k-hat of every datum, sorted. {'; '.join(said)}."
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ __all__ = [
     "BLACK",
     "BLUE",
     "GREY",
+    "MARKERS",
     "VERMILION",
     "Look",
     "canvas",
@@ -30,6 +32,7 @@ __all__ = [
     "label",
     "legend",
     "looks",
+    "minus",
     "png",
     "styled",
 ]
@@ -40,8 +43,8 @@ P = ParamSpec("P")
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 BLACK, GREY = "#222222", "#767676"
 _PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-_DASHES = ("-", "--", "-.", ":")
-_POINTS = ("o", "s", "D", "^")
+MARKERS = {"lower": "^", "upper": "v", "consistent": "o", "exact": "D"}
+"""By the kind of an estimate; those of bounds point to where the truth lies, if the value is drawn upwards."""
 
 _DOTS_PER_INCH = 150
 _LONGEST_LABEL = 30
@@ -91,15 +94,13 @@ class Look(NamedTuple):
     point: str
 
 
+# When the colours are used up they begin again with another dash.
+_DASHES = (("-", "o"), ("--", "s"), ("-.", "D"), (":", "^"))
+_OTHERS = [Look(color, dash, point) for dash, point in _DASHES for color in _PALETTE]
+
+
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Makes a drawing function use the house style, and puts the reader's own settings back afterwards.
-
-    Args:
-        draw: a function that returns a figure.
-
-    Returns:
-        The same function in the house style.
-    """
+    """Draw with these settings, and put the reader's own back afterwards."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -112,15 +113,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def canvas(width: float, height: float) -> Figure:
-    """Makes an empty white figure that draws to memory.
-
-    Args:
-        width: in inches.
-        height: in inches.
-
-    Returns:
-        The figure; its layout makes room for whatever is put beside the axes.
-    """
+    """An empty white figure, in inches, that draws to memory; its layout makes room for what is put beside the axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -130,14 +123,7 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """Writes a figure as a PNG file in memory, the same bytes for the same figure.
-
-    Args:
-        figure: any of those that `pyrogen.report.plots` draws.
-
-    Returns:
-        The file's bytes.
-    """
+    """A figure as the bytes of a PNG file, the same for the same figure."""
     buffer = io.BytesIO()
     settings: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "facecolor": "white"}
     metadata = {"Software": None}  # matplotlib's version would make the bytes differ
@@ -149,13 +135,7 @@ def png(figure: Figure) -> bytes:
 
 
 def label(name: object) -> str:
-    """Writes a name so that matplotlib shows it as it stands and it fits beside a plot.
-
-    Args:
-        name: an estimator's name, from a file.
-
-    Returns:
-        The name on one line, shortened in the middle where it is long.
+    """A name as matplotlib shows it unchanged: on one line, and shortened in the middle where it is long.
 
     Example:
         >>> label("_hidden"), len(label("x" * 100))
@@ -168,58 +148,36 @@ def label(name: object) -> str:
     return f" {words}" if words.startswith("_") else words
 
 
+def minus(number: str) -> str:
+    """A number as it is set in print, with a minus sign in place of a hyphen."""
+    return number.replace("-", "−")
+
+
 def looks(rows: Sequence[Mapping[str, Any]]) -> list[Look]:
-    """Gives every estimator a colour, a dash and a point, the same in all pictures of one record.
-
-    Args:
-        rows: a record's `rows`.
-
-    Returns:
-        For each row, its look; black for what is exact.
-    """
-    result: list[Look] = []
-    others = 0
-    for row in rows:
-        if row["kind"] == "exact":
-            result.append(Look(BLACK, "--", "D"))
-            continue
-        # When the colours are used up they begin again with another dash.
-        turn = others // len(_PALETTE) % len(_DASHES)
-        result.append(Look(_PALETTE[others % len(_PALETTE)], _DASHES[turn], _POINTS[turn]))
-        others += 1
-    return result
+    """A colour, a dash and a point for each of a record's `rows`, the same in all pictures; black for what is exact."""
+    others = itertools.cycle(_OTHERS)
+    return [Look(BLACK, "--", "D") if row["kind"] == "exact" else next(others) for row in rows]
 
 
 def caption(axes: Axes, text: str) -> None:
-    """Writes what a plot shows above it, at its left.
-
-    Args:
-        axes: where to write.
-        text: a few words.
-    """
+    """Write above a plot, at its left, what it shows."""
     axes.set_title(text, loc="left", pad=8)
 
 
 def legend(figure: Figure, handles: Sequence[Any], columns: int = 3) -> None:
-    """Puts a legend below all plots of a figure, where it hides no data.
-
-    Args:
-        figure: where to put it.
-        handles: labelled artists.
-        columns: at most so many side by side; fewer where names are long.
-    """
+    """Put a legend of labelled artists below all plots, at most `columns` side by side, fewer where names are long."""
     if not handles:
         return
     lengths = [len(handle.get_label()) + 7 for handle in handles]
     columns = min(columns, len(handles))
+
+    def blocks() -> list[list[int]]:
+        rows = math.ceil(len(lengths) / columns)
+        return [lengths[top : top + rows] for top in range(0, len(lengths), rows)]
+
     # matplotlib fills column after column; each is as wide as its longest label.
-    while columns > 1 and sum(max(part) for part in _columns(lengths, columns)) > _LETTERS:
+    while columns > 1 and sum(map(max, blocks())) > _LETTERS:
         columns -= 1
     # The figure grows by the legend, or many estimators would press the plot flat.
     figure.set_figheight(figure.get_figheight() + 0.1 + 0.19 * math.ceil(len(handles) / columns))
     figure.legend(handles=list(handles), loc="outside lower left", ncols=columns, handlelength=2.2)
-
-
-def _columns(lengths: list[int], columns: int) -> list[list[int]]:
-    rows = math.ceil(len(lengths) / columns)
-    return [lengths[top : top + rows] for top in range(0, len(lengths), rows)]

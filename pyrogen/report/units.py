@@ -21,7 +21,7 @@ __all__ = ["latents", "latents_in_words"]
 
 @styled
 def latents(usage: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws the rate of every unit of the latents, the largest first.
+    """Draw the rate of every unit of the latents, the largest first.
 
     Args:
         usage: what `load_usage` returns; for each latent `site`, `rates` (units,) in nats, `error`, and `variances`

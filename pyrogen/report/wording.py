@@ -9,16 +9,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "KHAT_LIMIT",
+    "bar",
     "binarization",
     "cells",
     "count",
     "duration",
     "failings",
+    "finite",
     "heading",
+    "khat_counts",
     "measured",
     "plain",
 ]
@@ -40,14 +46,11 @@ _BINARIZATION = {
 
 
 def measured(value: float | None, error: float | None) -> str:
-    """Writes a value with its standard error, rounded to the digits of the error that mean something.
+    """A value with its standard error, rounded to the digits of the error that mean something.
 
     Args:
         value: in any unit; `None` or NaN if there is none.
         error: its standard error in the same unit; `None` or NaN if it is not known.
-
-    Returns:
-        The two, joined by a plus-minus sign; an unknown error is said to be unknown.
 
     Example:
         >>> measured(-30.0962, 0.0213)
@@ -72,20 +75,37 @@ def measured(value: float | None, error: float | None) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
+def finite(value: float | None) -> TypeGuard[float]:
+    """Whether there is a number, and it is finite."""
+    return value is not None and math.isfinite(value)
+
+
+def bar(row: Mapping[str, Any]) -> float:
+    """The Monte Carlo standard error of an estimate's mean, one of a record's `rows`; 0 where it isn't known."""
+    error = row.get("error")
+    return abs(float(error)) if finite(error) else 0.0
+
+
+def khat_counts(name: object, khat: NDArray[np.float64]) -> str:
+    """Of how many data k-hat is too large, and of how many it isn't known.
+
+    Example:
+        >>> khat_counts("PSIS", np.array([0.2, 0.8, np.nan]))
+        'PSIS: 1 of 3 above 0.7, 1 not computable'
+    """
+    unknown = int(np.isnan(khat).sum())
+    words = f"{name}: {int((khat > KHAT_LIMIT).sum())} of {len(khat)} above {KHAT_LIMIT}"
+    return words + (f", {unknown} not computable" if unknown else "")
+
+
 def count(number: float | None) -> str:
-    """Writes a large count for people.
-
-    Args:
-        number: how many; `None` if not known.
-
-    Returns:
-        At most three significant digits and a suffix: k, M, G or T.
+    """A large count in at most three significant digits and a suffix: k, M, G or T.
 
     Example:
         >>> count(1_800_000), count(320)
         ('1.8 M', '320')
     """
-    if number is None or not math.isfinite(number):
+    if not finite(number):
         return _NOTHING
     suffixes = ["", " k", " M", " G", " T"]
     while abs(number) >= 999.5 and len(suffixes) > 1:
@@ -95,31 +115,19 @@ def count(number: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Writes a number of seconds with as many digits as matter.
-
-    Args:
-        seconds: how long; `None` if not known.
-
-    Returns:
-        The number alone, without its unit.
+    """A number of seconds, without its unit, in as many digits as matter.
 
     Example:
         >>> duration(0.4123), duration(1234.5)
         ('0.41', '1,234')
     """
-    if seconds is None or not math.isfinite(seconds):
+    if not finite(seconds):
         return _NOTHING
     return f"{seconds:,.0f}" if seconds >= 99.5 else f"{seconds:.1f}" if seconds >= 9.95 else f"{seconds:.2f}"
 
 
 def plain(text: object) -> str:
-    """Writes something from a file on one line, without characters that steer a terminal.
-
-    Args:
-        text: a name or a sentence that somebody else wrote.
-
-    Returns:
-        The printable part of it.
+    """The printable part of a text from a file, on one line: without characters that steer a terminal.
 
     Example:
         >>> plain("two" + chr(10) + "lines" + chr(27) + "[2J")
@@ -129,13 +137,7 @@ def plain(text: object) -> str:
 
 
 def failings(row: Mapping[str, Any]) -> list[str]:
-    """Says why one estimate is not to be trusted as it stands.
-
-    Args:
-        row: one of a record's `rows`.
-
-    Returns:
-        The row's own warnings, then those that its numbers call for; empty if nothing is wrong.
+    """Why an estimate, one of a record's `rows`, can't be trusted: its own warnings, then those that its numbers call for.
 
     Example:
         >>> failings({"nats": -30.1, "error": 0.02, "worst_khat": 0.4, "warnings": []})
@@ -143,9 +145,9 @@ def failings(row: Mapping[str, Any]) -> list[str]:
     """
     reasons = [plain(warning) for warning in row.get("warnings", [])]
     nats, error, khat = row.get("nats"), row.get("error"), row.get("worst_khat")
-    if nats is None or not math.isfinite(nats):
+    if not finite(nats):
         reasons.append("the estimate is not a finite number")
-    if error is None or not math.isfinite(error):
+    if not finite(error):
         reasons.append("it has no finite standard error, so nobody knows how far to trust it")
     # The estimator's own warning about its weights says more than this one could.
     if khat is not None and not any(re.search(r"k-?hat|k\u0302", reason, re.IGNORECASE) for reason in reasons):
@@ -160,14 +162,9 @@ def failings(row: Mapping[str, Any]) -> list[str]:
 
 
 def cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Writes every number of one estimate.
+    """Every number of an estimate, one of a record's `rows`, by the columns of the table.
 
-    Args:
-        row: one of a record's `rows`.
-
-    Returns:
-        By column: name, kind, nats, spread, bits, khat, share, ess, evaluations and seconds; a number that is
-        not to be trusted ends in an exclamation mark, evaluations that come with their gradient in a nabla.
+    A number that can't be trusted ends in an exclamation mark, evaluations that come with their gradient in a nabla.
     """
     mark = " !" if failings(row) else ""
     khat, share = row.get("worst_khat"), row.get("share_khat_above")
@@ -186,13 +183,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def heading(record: Mapping[str, Any]) -> str:
-    """Says which data the numbers are about, and how they were binarized.
-
-    Args:
-        record: what `load_record` returns.
-
-    Returns:
-        One line.
+    """Which data a comparison is about, and how they were binarized, in one line.
 
     Example:
         >>> heading({"data": {"name": "digits/test", "rows": 180, "dimensions": 64, "binarize": "dynamic"}})
@@ -205,13 +196,9 @@ def heading(record: Mapping[str, Any]) -> str:
 
 
 def binarization(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Says how the data were binarized, without which no two log probabilities can be compared.
+    """How the data of a comparison were binarized, and what that means (empty if it is not one of the usual ways).
 
-    Args:
-        record: what `load_record` returns.
-
-    Returns:
-        The word for it, and what the word means (empty if it is not one of the usual ones).
+    Log probabilities of differently binarized data can't be compared.
 
     Example:
         >>> binarization({"data": {"binarize": None}})

@@ -1,6 +1,8 @@
 """A small but complete run: a comparison with every kind of estimate, a history, pictures, a configuration."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,11 +98,12 @@ def row():
     return make_row
 
 
-@pytest.fixture
-def run_directory(tmp_path, record, looks):
-    directory = tmp_path / "run"
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory, looks):
+    """A run directory with every file that the report reads: to be looked at, not changed."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
     directory.mkdir()
-    (directory / "comparison.json").write_text(json.dumps(record), encoding="utf-8")
+    (directory / "comparison.json").write_text(json.dumps(make_record()), encoding="utf-8")
     (directory / "history.csv").write_text(HISTORY, encoding="utf-8")
     (directory / "config.yaml").write_text("seed: 3\nfit:\n  steps: 300\n", encoding="utf-8")
     generator = np.random.default_rng(0)
@@ -115,6 +118,12 @@ def run_directory(tmp_path, record, looks):
     for path in looks.glob("*.json"):
         (directory / path.name).write_bytes(path.read_bytes())
     return directory
+
+
+@pytest.fixture
+def run_directory(tmp_path, whole_run):
+    """The same, to be changed."""
+    return Path(shutil.copytree(whole_run, tmp_path / "run"))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,11 +14,12 @@ import pytest
 
 import pyrogen
 from pyrogen.errors import ConfigurationError, DataError
-from pyrogen.report import render
+from pyrogen.report import render, sections
 from pyrogen.report.runs import LOOKS
 from pyrogen.report.sections import PICTURE_NAMES
 
 DRAWN = ("reconstructions", "samples", "completions", "generation", "receptive", "traversal")
+UNENCODED = b"a picture"
 VOID = {"meta", "img", "br", "link"}
 
 
@@ -54,9 +56,23 @@ def read(directory):
     return Page(render(directory).read_text(encoding="utf-8"))
 
 
-def test_the_page_says_everything(run_directory, record):
-    page = read(run_directory)
-    assert render(run_directory) == run_directory / "report.html"
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory, whole_run):
+    """A directory with a run's files, its page and its pictures: to be looked at, not changed."""
+    directory = Path(shutil.copytree(whole_run, tmp_path_factory.mktemp("rendered") / "run"))
+    assert render(directory) == directory / "report.html"
+    return directory
+
+
+@pytest.fixture
+def rendered_before(tmp_path, rendered, monkeypatch):
+    """A copy to be changed and rendered again, whose pictures are drawn and not encoded, which takes most of the time."""
+    monkeypatch.setattr(sections, "png", lambda figure: UNENCODED)
+    return Path(shutil.copytree(rendered, tmp_path / "run"))
+
+
+def test_the_page_says_everything(rendered, record):
+    page = Page((rendered / "report.html").read_text(encoding="utf-8"))
     assert page.ids == [
         "evidence",
         "bounds",
@@ -98,8 +114,8 @@ def test_the_page_says_everything(run_directory, record):
     assert "IWAE goes from -31.20 ± 0.20 with 1 to -30.400 ± 0.020 with 10" in alts
 
 
-def test_the_page_refers_to_nothing_outside(run_directory):
-    text = render(run_directory).read_text(encoding="utf-8")
+def test_the_page_refers_to_nothing_outside(rendered):
+    text = (rendered / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     for link in page.links:
         assert link.startswith(("data:image/png;base64,", "data:image/gif;base64,")) or link.removeprefix("#") in page.ids
@@ -109,12 +125,13 @@ def test_the_page_refers_to_nothing_outside(run_directory):
     assert "default-src 'none'" in text
 
 
-def test_the_pictures_are_those_of_the_page(run_directory):
-    page = read(run_directory)
-    files = [path.read_bytes() for path in (run_directory / "pictures").iterdir()]
+def test_the_pictures_are_those_of_the_page(rendered):
+    page = Page((rendered / "report.html").read_text(encoding="utf-8"))
+    files = [path.read_bytes() for path in (rendered / "pictures").iterdir()]
     inlined = [base64.b64decode(image["src"].partition(",")[2]) for image in page.images]
     assert sorted(inlined) == sorted(files)
-    names = {path.name for path in (run_directory / "pictures").iterdir()}
+    assert all(content.startswith((b"\x89PNG", b"GIF8")) for content in files)
+    names = {path.name for path in (rendered / "pictures").iterdir()}
     assert names == {f"{name}.gif" if name == "generation" else f"{name}.png" for name in PICTURE_NAMES}
 
 
@@ -133,14 +150,14 @@ def test_the_pictures_are_those_of_the_page(run_directory):
         ),
     ],
 )
-def test_what_is_not_there_is_left_out(run_directory, absent, missing):
-    everything = set(read(run_directory).ids)
+def test_what_is_not_there_is_left_out(rendered_before, absent, missing):
+    everything = set(Page((rendered_before / "report.html").read_text(encoding="utf-8")).ids)
     for name in absent:
-        (run_directory / name).unlink()
-    page = read(run_directory)
+        (rendered_before / name).unlink()
+    page = read(rendered_before)
     assert set(page.ids) == everything - missing
     # Pictures of an earlier call are gone too.
-    assert len(list((run_directory / "pictures").iterdir())) == len(page.images)
+    assert len(list((rendered_before / "pictures").iterdir())) == len(page.images)
 
 
 def test_empty_files_leave_their_sections_out(run_directory, record):
@@ -157,9 +174,9 @@ def test_empty_files_leave_their_sections_out(run_directory, record):
     assert page.images == []
 
 
-def test_inputs_without_reconstructions_are_left_out(run_directory):
-    np.savez(run_directory / "pictures.npz", inputs=np.zeros((2, 1, 8, 8)))
-    assert "reconstructions" not in read(run_directory).ids
+def test_inputs_without_reconstructions_are_left_out(rendered_before):
+    np.savez(rendered_before / "pictures.npz", inputs=np.zeros((2, 1, 8, 8)))
+    assert "reconstructions" not in read(rendered_before).ids
 
 
 HOSTILE = "</pre></td>\"'><script>alert(1)</script><img src=https://example.org/x onerror=alert(1)>{{ 7 * 7 }}"
@@ -220,13 +237,13 @@ def test_a_directory_that_is_not_there_is_refused(tmp_path):
         render(tmp_path / "nowhere")
 
 
-def test_the_page_is_the_same_every_time(run_directory):
-    assert render(run_directory).read_bytes() == render(run_directory).read_bytes()
+def test_the_page_is_the_same_every_time(run_directory, rendered):
+    assert render(run_directory).read_bytes() == (rendered / "report.html").read_bytes()
 
 
-def test_a_page_is_replaced_at_once_or_not_at_all(run_directory, monkeypatch):
-    before = render(run_directory).read_bytes()
-    (run_directory / "config.yaml").unlink()
+def test_a_page_is_replaced_at_once_or_not_at_all(rendered_before, monkeypatch):
+    before = (rendered_before / "report.html").read_bytes()
+    (rendered_before / "config.yaml").unlink()
 
     replace = os.replace
 
@@ -237,9 +254,9 @@ def test_a_page_is_replaced_at_once_or_not_at_all(run_directory, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="no space"):
-        render(run_directory)
-    assert (run_directory / "report.html").read_bytes() == before
-    assert not [path for path in run_directory.rglob(".*") if path.is_file()]
+        render(rendered_before)
+    assert (rendered_before / "report.html").read_bytes() == before
+    assert not [path for path in rendered_before.rglob(".*") if path.is_file()]
 
 
 ALONE = """

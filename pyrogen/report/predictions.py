@@ -26,18 +26,15 @@ __all__ = ["completions", "reconstructions", "samples", "traversal"]
 
 @styled
 def reconstructions(inputs: ArrayLike, reconstructions: ArrayLike, limit: int = 20) -> Figure:
-    """Draws data above what the pair makes of them.
+    """Draw data above what the pair makes of them.
 
     Args:
         inputs: data, shape `(n, C, H, W)` or `(n, D)`, values in about [0, 1].
         reconstructions: the means that the model gives back, of the same shape.
         limit: at most so many are drawn, the first ones.
 
-    Returns:
-        The figure.
-
     Raises:
-        DataError: if the shapes differ, or are neither images nor vectors, or there are no data.
+        DataError: the shapes differ, or are neither images nor vectors, or there are no data.
     """
     above, below = checked(inputs, "inputs", 1), checked(reconstructions, "reconstructions", 1)
     if above.shape != below.shape:
@@ -57,17 +54,14 @@ def reconstructions(inputs: ArrayLike, reconstructions: ArrayLike, limit: int = 
 
 @styled
 def samples(samples: ArrayLike, limit: int = 100) -> Figure:
-    """Draws what the model makes up on its own.
+    """Draw what the model makes up on its own.
 
     Args:
         samples: shape `(m, C, H, W)` or `(m, D)`, values in about [0, 1].
         limit: at most so many are drawn, the first ones; points in the plane are all drawn.
 
-    Returns:
-        The figure.
-
     Raises:
-        DataError: if the data are neither images nor vectors, or there are none.
+        DataError: the data are neither images nor vectors, or there are none.
     """
     data = checked(samples, "samples", 1)
     if data.ndim == 2 and data.shape[1] == 2:
@@ -84,7 +78,7 @@ def samples(samples: ArrayLike, limit: int = 100) -> Figure:
 
 @styled
 def completions(completed: ArrayLike, known: ArrayLike, completions: ArrayLike, limit: int = 12) -> Figure:
-    """Draws the known part of data, several ways in which the model goes on from it, and how the data really go on.
+    """Draw the known part of data, several ways in which the model goes on from it, and how the data really go on.
 
     Args:
         completed: the data, shape `(n, C, H, W)` or `(n, D)`, values in about [0, 1].
@@ -96,7 +90,7 @@ def completions(completed: ArrayLike, known: ArrayLike, completions: ArrayLike, 
         The figure, one datum a row: what was given (the rest in grey), k completions, the datum.
 
     Raises:
-        DataError: if the shapes don't fit one another, or are neither images nor vectors, or there are no data.
+        DataError: the shapes don't fit one another, or are neither images nor vectors, or there are no data.
     """
     data, made = checked(completed, "completed", 1)[:limit], checked(completions, "completions", 2)[:limit]
     mask = checked(known, "known", 0)
@@ -115,17 +109,14 @@ def completions(completed: ArrayLike, known: ArrayLike, completions: ArrayLike, 
 
 @styled
 def traversal(traversal: ArrayLike, limit: int = 16) -> Figure:
-    """Draws how the model's mean changes while one latent coordinate moves and the others are held.
+    """Draw how the model's mean changes while one latent coordinate, a row each, moves and the others are held.
 
     Args:
         traversal: shape `(latent_dims, steps, C, H, W)` or `(latent_dims, steps, D)`.
         limit: at most so many latent coordinates are drawn, the first ones.
 
-    Returns:
-        The figure, one latent coordinate a row.
-
     Raises:
-        DataError: if the data are neither images nor vectors, or there are none.
+        DataError: the data are neither images nor vectors, or there are none.
     """
     data = checked(traversal, "traversal", 2)[:limit]
     title = "One latent coordinate moved at a time, the most varied one first"

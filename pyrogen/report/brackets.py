@@ -19,16 +19,15 @@ __all__ = ["bracket"]
 
 @styled
 def bracket(record: Mapping[str, Any]) -> Figure:
-    """Draws the mean bounds against the number of temperatures, and the distance of the bounds for each simulated datum.
+    """Draw the mean bounds against the number of temperatures, and the distance of the bounds for each simulated datum.
+
+    The band is the bracket that holds the mean of log p(x) over the data with 95% probability.
 
     Args:
         record: what ``Sandwich.record()`` returns.
 
-    Returns:
-        The figure; the band is the bracket that holds the mean of log p(x) over the data with 95% probability.
-
     Raises:
-        DataError: if the record holds no bracket.
+        DataError: the record holds no bracket.
     """
     from matplotlib.ticker import NullLocator
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .records import check_record
 from .wording import cells, failings, heading, plain
@@ -41,18 +41,14 @@ _COMPACT = {
     ("ess",): "ESS median\n/ worst",
     ("evaluations", "seconds"): "model evals\nseconds",
 }
-_LEFT = {"name", "kind"}
 
 
 def table(record: Mapping[str, Any], *, compact: bool = False) -> Table:
-    """Lays out a comparison as a table.
+    """Lay out a comparison as a table that rich can print, without the reasons for its marks.
 
     Args:
         record: what `load_record` returns.
         compact: two lines an estimate, for a terminal of about 80 columns.
-
-    Returns:
-        A table that rich can print; the reasons for its marks are printed by `print_table`.
 
     Raises:
         DataError: if the record is damaged.
@@ -65,23 +61,18 @@ def table(record: Mapping[str, Any], *, compact: bool = False) -> Table:
     layout = _COMPACT if compact else {(key,): title for key, title in COLUMNS.items()}
     result = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False, leading=int(compact))
     for keys, title in layout.items():
-        left = keys[0] in _LEFT
-        result.add_column(
-            Text(title),
-            justify="left" if left else "right",
-            overflow="fold",
-            no_wrap=not left,
-            vertical="top",
-        )
+        named = keys[0] in ("name", "kind")
+        side: Literal["left", "right"] = "left" if named else "right"
+        result.add_column(Text(title), justify=side, overflow="fold", no_wrap=not named, vertical="top")
     for row in record["rows"]:
-        words = cells(row)
         # Text, not str: a name in square brackets would be taken for markup.
-        result.add_row(*(Text("\n").join(_cell(key, words[key]) for key in keys) for keys in layout))
+        cell = {key: Text(text, style=_style(key, text)) for key, text in cells(row).items()}
+        result.add_row(*(Text("\n").join(cell[key] for key in keys) for keys in layout))
     return result
 
 
 def print_table(record: Mapping[str, Any], console: Console | None = None) -> None:
-    """Prints a comparison: the data, the table, the reasons for its marks, and what it says in words.
+    """Print a comparison: the data, the table, the reasons for its marks, and what it says in words.
 
     Args:
         record: what `load_record` returns.
@@ -112,14 +103,11 @@ def print_table(record: Mapping[str, Any], console: Console | None = None) -> No
 
 
 def format_table(record: Mapping[str, Any], width: int = 110) -> str:
-    """Writes what `print_table` prints as plain text.
+    """What `print_table` prints, as plain text without colours and trailing spaces.
 
     Args:
         record: what `load_record` returns.
         width: columns of the text; the table is compact where it would not fit.
-
-    Returns:
-        The text, without colours and without trailing spaces.
 
     Raises:
         DataError: if the record is damaged.
@@ -140,9 +128,5 @@ def format_table(record: Mapping[str, Any], width: int = 110) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def _cell(key: str, words: str) -> Any:
-    from rich.text import Text
-
-    if words.endswith(" !"):
-        return Text(words, style="bold red")
-    return Text(words, style="dim" if key == "kind" else "")
+def _style(key: str, text: str) -> str:
+    return "bold red" if text.endswith(" !") else "dim" if key == "kind" else ""

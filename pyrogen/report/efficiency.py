@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyrogen.errors import DataError
 
 from .records import KINDS, check_record
-from .style import BLACK, GREY, canvas, caption, label, legend, looks, styled
-from .wording import failings
+from .style import BLACK, GREY, MARKERS, canvas, caption, label, legend, looks, styled
+from .wording import bar, failings, finite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["cost"]
 
-_MARKERS = {"lower": "^", "upper": "v", "consistent": "o", "exact": "D"}
 _GRADIENT = 2  # the work of a gradient, in evaluations, beside the evaluation that it contains
 
 
 @styled
 def cost(record: Mapping[str, Any]) -> Figure:
-    """Draws every estimate against its work and against its wall time.
+    """Draw every estimate against its work and against its wall time.
 
     The work of an estimate is counted in evaluations of the model for one particle of one datum; a gradient counts as two
     beside the evaluation that it contains.
 
+    Bars reach one Monte Carlo standard error to either side. Hollow markers stand for estimates with a failing diagnostic.
+
     Args:
         record: what `load_record` returns.
 
-    Returns:
-        The figure, two panels with one height; bars reach one Monte Carlo standard error to either side. Hollow markers
-        stand for estimates with a failing diagnostic.
-
     Raises:
-        DataError: if there is no finite estimate to draw, or the record is damaged.
+        DataError: there is no finite estimate to draw, or the record is damaged.
     """
     from matplotlib.lines import Line2D
 
@@ -49,32 +45,24 @@ def cost(record: Mapping[str, Any]) -> Figure:
     used = set()
     shown = looks(record["rows"])
     for row, look in zip(record["rows"], shown, strict=True):
-        if row["nats"] is None or not math.isfinite(row["nats"]):
+        if not finite(row["nats"]):
             continue
-        failing, kind = bool(failings(row)), row["kind"]
+        kind = row["kind"]
         again = kind != "exact" and look.point != shown[0].point  # a colour that has been used before
         used.add(kind)
-        error = row.get("error")
-        work = ((row.get("evaluations") or 0) + _GRADIENT * (row.get("gradients") or 0)) / data
-        drawn = {
-            "yerr": abs(error) if error is not None and math.isfinite(error) else 0.0,
+        face: dict[str, Any] = {
             "color": look.color,
-            "marker": _MARKERS[kind],
-            "ms": 7,
-            "mfc": "white" if failing else look.color,
+            "mfc": "white" if failings(row) else look.color,
             "mec": BLACK if again else look.color,
-            "mew": 1.4,
-            "ls": "",
         }
+        work = ((row.get("evaluations") or 0) + _GRADIENT * (row.get("gradients") or 0)) / data
         for axes, place in zip(panels, (work, row.get("seconds")), strict=True):
             if kind == "exact":
                 axes.axhline(row["nats"], color=BLACK, lw=1, ls="--", zorder=1)
             elif place:
-                axes.errorbar(place, row["nats"], **drawn)
-        line: dict[str, Any] = {"marker": "", "ls": "--"} if kind == "exact" else {"marker": _MARKERS[kind], "ls": ""}
-        face = "white" if failing else look.color
-        edge = BLACK if again else look.color
-        handles.append(Line2D([], [], color=look.color, mfc=face, mec=edge, ms=6, label=label(row["name"]), **line))
+                axes.errorbar(place, row["nats"], yerr=bar(row), marker=MARKERS[kind], ms=7, mew=1.4, ls="", **face)
+        line: dict[str, Any] = {"marker": "", "ls": "--"} if kind == "exact" else {"marker": MARKERS[kind], "ls": ""}
+        handles.append(Line2D([], [], ms=6, label=label(row["name"]), **face, **line))
     if not handles:
         raise DataError("the comparison has no finite estimates to draw: compare at least one estimator")
     for axes, words in zip(
@@ -89,7 +77,7 @@ def cost(record: Mapping[str, Any]) -> Figure:
     point: dict[str, Any] = {"color": GREY, "ls": "", "ms": 6}
     meaning = {"lower": "lower bound", "upper": "upper bound", "consistent": "consistent"}
     handles += [
-        Line2D([], [], **point, marker=_MARKERS[kind], label=meaning[kind]) for kind in KINDS if kind in used - {"exact"}
+        Line2D([], [], **point, marker=MARKERS[kind], label=meaning[kind]) for kind in KINDS if kind in used - {"exact"}
     ]
     legend(figure, handles, columns=3)
     return figure

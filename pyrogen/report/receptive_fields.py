@@ -29,7 +29,7 @@ _LATER = "#e9e9e9"
 def receptive_field(
     fields: ArrayLike, order: ArrayLike, at: ArrayLike, names: Sequence[str] | None = None, columns: int = 4
 ) -> Figure:
-    """Draws how much a pixel's prediction depends on each other pixel, and to which earlier ones it is blind.
+    """Draw how much a pixel's prediction depends on each other pixel, and to which earlier ones it is blind.
 
     Args:
         fields: the mean magnitude of the gradient of the prediction with respect to every pixel, shape `(m, H, W)`.
