@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ..errors import ConfigurationError, DataError
-from . import digits, idx, images, mnist, numpy_files, openml, synthetic, tables
+from . import digits, idx, image_files, mnist, numpy_files, openml, synthetic, tabular_files
 from .binarize import Binarization
 from .dataset import Dataset
 from .partition import Preparation, prepare
@@ -21,7 +21,7 @@ FAMILIES: dict[str, tuple[str, Reader]] = {
     "digits": ("digits", digits.read),
     "mnist": ("mnist:DIRECTORY", mnist.read),
     "idx": ("idx:FILE or idx:IMAGES,LABELS", idx.read),
-    "images": ("images:DIRECTORY", images.read),
+    "images": ("images:DIRECTORY", image_files.read),
     "openml": ("openml:NAME or openml:NAME@VERSION", openml.read),
     "synthetic": ("synthetic:DISTRIBUTION?OPTION=NUMBER,...", synthetic.read),
 }
@@ -30,8 +30,8 @@ FAMILIES: dict[str, tuple[str, Reader]] = {
 SUFFIXES: dict[str, Reader] = {
     ".npy": numpy_files.read_npy,
     ".npz": numpy_files.read_npz,
-    ".csv": tables.read_csv,
-    ".parquet": tables.read_parquet,
+    ".csv": tabular_files.read_csv,
+    ".parquet": tabular_files.read_parquet,
 }
 """Files that are known by their suffix, and who reads them."""
 

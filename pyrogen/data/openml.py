@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ConfigurationError, DataError
 from .rows import Rows, Source
-from .tables import from_frame
+from .tabular_files import from_frame
 
 __all__ = ["read"]
 

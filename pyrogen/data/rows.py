@@ -1,6 +1,6 @@
 """What every source hands over, and the one place where it is checked.
 
-A reader (`mnist.read`, `tables.read`, ...) turns a location into a `Source` as it finds it: no scaling, no
+A reader (`mnist.read`, `openml.read`, ...) turns a location into a `Source` as it finds it: no scaling, no
 splitting, no looking at values. `checked` then refuses what can't serve as data, saying file, index and
 remedy.
 """

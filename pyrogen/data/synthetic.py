@@ -14,10 +14,10 @@ import numpy as np
 from ..errors import ConfigurationError
 from .bernoulli_mixture import BernoulliMixture
 from .dataset import Density
-from .gaussian_mixture import GaussianMixture
-from .linear_gaussian import LinearGaussian
+from .probabilistic_pca import ProbabilisticPCA
 from .rings import Rings
 from .rows import Array, Rows, Source
+from .spherical_gaussian_mixture import SphericalGaussianMixture
 from .streams import Stream, generator
 
 __all__ = ["DISTRIBUTIONS", "Synthetic", "read"]
@@ -49,8 +49,8 @@ class Synthetic(Density, Protocol):
 
 
 DISTRIBUTIONS: dict[str, type[Synthetic]] = {
-    "gaussian-mixture": GaussianMixture,
-    "linear-gaussian": LinearGaussian,
+    "gaussian-mixture": SphericalGaussianMixture,
+    "linear-gaussian": ProbabilisticPCA,
     "bernoulli-mixture": BernoulliMixture,
     "rings": Rings,
 }

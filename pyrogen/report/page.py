@@ -17,7 +17,7 @@ from pyrogen.saving import replace_file
 
 from .comparison_table import COLUMNS
 from .records import Array
-from .runs import Run
+from .runs import RunFiles
 from .sections import PICTURE_NAMES, Picture, pictures
 from .wording import binarization, cells, duration, failings, heading, plain
 
@@ -52,7 +52,7 @@ def render(directory: str | Path, *, say: Callable[[str], object] | None = None)
     directory = Path(directory)
     if not directory.is_dir():
         raise DataError(f"{directory} is not a directory: name the directory of a run")
-    run = Run.read(directory)
+    run = RunFiles.read(directory)
     if run.record is None and run.history is None:
         lacking = f"{directory} holds neither comparison.json nor history.csv"
         raise DataError(" ".join([*run.notes, f"{lacking}: train a pair or save a comparison there first"]))
@@ -78,7 +78,7 @@ def render(directory: str | Path, *, say: Callable[[str], object] | None = None)
     return path
 
 
-def _fill(name: str, run: Run, drawn: Mapping[str, Picture]) -> str:
+def _fill(name: str, run: RunFiles, drawn: Mapping[str, Picture]) -> str:
     from importlib.resources import files
 
     from jinja2 import Environment, StrictUndefined

@@ -16,14 +16,7 @@ from numpy.typing import NDArray
 
 from pyrogen.errors import DataError
 
-__all__ = [
-    "KINDS",
-    "VERSION",
-    "Array",
-    "check_record",
-    "column",
-    "load_record",
-]
+__all__ = ["KINDS", "VERSION", "Array", "check_record", "column", "load_record", "read_json"]
 
 Array = NDArray[np.float64]
 
@@ -45,8 +38,24 @@ _MEASURES = (
 )
 
 
+def read_json(path: Path, remedy: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        DataError: it is missing or no JSON; the message ends with the remedy.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: name the directory of a run that has it, or {remedy}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}): check its permissions") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}): {remedy}") from error
+
+
 def load_record(directory: str | Path) -> dict[str, Any]:
-    """Reads a run's `comparison.json`, the record that the tables and plots are made from.
+    """Read a run's `comparison.json`, the record that the tables and plots are made from.
 
     Args:
         directory: the run's directory.
@@ -66,20 +75,13 @@ def load_record(directory: str | Path) -> dict[str, Any]:
         'coins'
     """
     path = Path(directory) / "comparison.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: name the directory of a run whose comparison has been saved") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}): check its permissions") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON ({error}): save the comparison again") from error
+    record = read_json(path, "save the comparison again")
     check_record(record, str(path))
     return dict(record)
 
 
 def check_record(record: Any, source: str = "the record") -> None:
-    """Refuses a record that the tables and plots could not be made from.
+    """Refuse a record that the tables and plots could not be made from.
 
     Args:
         record: what `load_record` returns, or the same built in memory.
@@ -138,7 +140,7 @@ def check_record(record: Any, source: str = "the record") -> None:
 
 
 def column(values: Sequence[float | None] | None, where: str = "the values") -> Array:
-    """Turns a saved list of numbers into an array, with NaN where there was no number.
+    """Turn a saved list of numbers into an array, with NaN where there was no number.
 
     Args:
         values: numbers and nulls, or null for none at all.

@@ -21,10 +21,10 @@ import numpy as np
 from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.run_directory import CHECKPOINT, checkpoint_fingerprint
 
-from .records import Array, load_record
+from .records import Array, load_record, read_json
 from .wording import plain
 
-__all__ = ["LOOKS", "PICTURES", "Run", "load_config", "load_history", "load_look", "load_pictures", "load_usage"]
+__all__ = ["LOOKS", "PICTURES", "RunFiles", "load_config", "load_history", "load_look", "load_pictures", "load_usage"]
 
 PICTURES = (
     "inputs",
@@ -49,7 +49,7 @@ _HISTORY = ("step", "epoch", "seconds", "loss", "validation", "beta", "steps_per
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFiles:
     """All that a run has left, read and checked; `None` or empty where there was no file.
 
     Attributes:
@@ -71,14 +71,8 @@ class Run:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def read(cls, directory: Path) -> Run:
-        """Reads those of the run's files that are there, but no result of other parameters than the checkpoint's.
-
-        Args:
-            directory: the run's directory.
-
-        Returns:
-            What they hold.
+    def read(cls, directory: Path) -> RunFiles:
+        """Read those of the run's files that are there, but no result of other parameters than the checkpoint's.
 
         Raises:
             DataError: if one of them is damaged.
@@ -130,30 +124,20 @@ def _parameters_of(path: Path) -> str | None:
 
 
 def load_look(directory: str | Path, name: str) -> dict[str, Any]:
-    """Reads what a closer look has left, such as `sandwich.json`.
-
-    Args:
-        directory: the run's directory.
-        name: one of `LOOKS`.
-
-    Returns:
-        The record.
+    """Read the record that a closer look, one of `LOOKS`, has left, such as `sandwich.json`.
 
     Raises:
-        DataError: if the file is missing, is not JSON, or is of another version.
+        DataError: the file is missing, is not JSON, or is of another version.
     """
     path = Path(directory) / f"{name}.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({error}): look again, or delete it") from error
+    found = read_json(path, "look again, or delete it")
     if not isinstance(found, dict) or found.get("version") != 1:
         raise DataError(f"{path} is no record of version 1: look again, or delete it")
     return found
 
 
 def load_history(directory: str | Path) -> dict[str, Array]:
-    """Reads a run's `history.csv`.
+    """Read a run's `history.csv`.
 
     Args:
         directory: the run's directory.
@@ -193,7 +177,7 @@ def load_history(directory: str | Path) -> dict[str, Array]:
 
 
 def load_pictures(directory: str | Path) -> dict[str, Array]:
-    """Reads a run's `pictures.npz`.
+    """Read a run's `pictures.npz`.
 
     Args:
         directory: the run's directory.
@@ -214,36 +198,27 @@ def load_pictures(directory: str | Path) -> dict[str, Array]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name], np.float64) for name in PICTURES if name in archive.files}
     # A single array saved as .npz has no context manager or `files`: TypeError or AttributeError.
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        BadZipFile,
-        zlib.error,
-    ) as error:
-        raise DataError(
-            f"{path} is not an archive of numeric arrays ({error}); delete it, or draw the pictures again"
-        ) from error
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
+        remedy = "delete it, or draw the pictures again"
+        raise DataError(f"{path} is not an archive of numeric arrays ({error}); {remedy}") from error
 
 
 def load_usage(directory: str | Path) -> list[dict[str, Any]]:
-    """Reads a run's `usage.json`: how much each latent says about the data.
+    """Read a run's `usage.json`: how much each latent says about the data.
 
     Args:
         directory: the run's directory.
 
     Returns:
         For each latent `site`, the `rates` of its units in nats, the `error` of their sum, and the `variances` of the
-        units' posterior means, or `None` where they are not known.
+        units' posterior means as shares of the prior's, or `None` where they are not known.
 
     Raises:
         DataError: if the file is missing, is not JSON, or lacks one of these.
     """
     path = Path(directory) / "usage.json"
+    found = read_json(path, "compare the run again")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
         rows = [
             {
                 "site": plain(row["site"]),
@@ -253,9 +228,7 @@ def load_usage(directory: str | Path) -> list[dict[str, Any]]:
             }
             for row in found
         ]
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: name the directory of a run that has been compared") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} doesn't hold the usage of latents ({error!r}): compare the run again") from error
     if not all(row["rates"] for row in rows):
         raise DataError(f"{path} holds a latent without units: compare the run again")
@@ -263,7 +236,7 @@ def load_usage(directory: str | Path) -> list[dict[str, Any]]:
 
 
 def load_config(directory: str | Path) -> str:
-    """Reads a run's `config.yaml` as it stands, after checking that it is a mapping.
+    """Read a run's `config.yaml` as it stands, after checking that it is a mapping.
 
     Args:
         directory: the run's directory.

@@ -19,7 +19,7 @@ from .calibration import format_calibration
 from .gaps import format_gaps
 from .posteriors import format_posteriors
 from .records import Array, column
-from .runs import Run
+from .runs import RunFiles
 from .style import png
 from .units import latents_in_words
 from .wording import count, duration, failings, finite, khat_counts, measured, plain
@@ -64,7 +64,7 @@ class Picture:
     kind: str = "png"
 
 
-def pictures(run: Run) -> dict[str, Picture]:
+def pictures(run: RunFiles) -> dict[str, Picture]:
     """Draw every picture that the files of a run allow: by name, in the order of `PICTURE_NAMES`.
 
     Raises:

@@ -31,7 +31,7 @@ from pyrogen.inference import (
 from pyrogen.models import GlobalGaussian, LinearGaussianVAE
 from pyrogen.pair import Pair
 from pyrogen.report import render
-from pyrogen.report.runs import RESULTS, Run
+from pyrogen.report.runs import RESULTS, RunFiles
 from pyrogen.run_directory import CHECKPOINT, checkpoint_fingerprint, fingerprint
 from pyrogen.run_directory import RESULTS as PATTERNS
 
@@ -75,7 +75,7 @@ def other(run: Path) -> Path:
 def test_results_that_match_are_shown_without_a_word(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(run)]) == 0
     assert "left out" not in capsys.readouterr().out
-    found = Run.read(run)
+    found = RunFiles.read(run)
     assert found.notes == []
     assert found.record is not None
     assert set(found.looks) == {"sandwich", "gaps", "posteriors", "calibration"}
@@ -93,7 +93,7 @@ def test_a_result_of_other_parameters_is_left_out_and_the_page_and_the_command_s
         sentence = f"{name} is left out: it was computed with other parameters than checkpoint.pt holds."
         assert sentence in said
         assert sentence in page
-    found = Run.read(other)
+    found = RunFiles.read(other)
     assert (found.record, found.arrays, found.usage, found.looks) == (None, {}, [], {})
     assert {path.name for path in (other / "pictures").iterdir()} == {"training.png"}
     (other / "history.csv").unlink()
@@ -115,7 +115,7 @@ def test_the_commands_that_compute_a_result_anew_say_which_others_are_left_out(
     said = capsys.readouterr().out
     assert "gaps.json is left out" in said
     assert "sandwich.json is left out" not in said
-    assert set(Run.read(other).looks) == {"sandwich"}
+    assert set(RunFiles.read(other).looks) == {"sandwich"}
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -130,7 +130,7 @@ def test_a_result_of_an_older_version_is_shown_with_a_word(run: Path, name: str,
         for record in found if isinstance(found, list) else [found]:
             del record["parameters"]
         path.write_text(json.dumps(found))
-    before = Run.read(run)
+    before = RunFiles.read(run)
     assert main(["report", str(run)]) == 0
     assert f"{name}: nothing says with which parameters" in capsys.readouterr().out
     assert f"{name}: nothing says with which parameters" in (run / "report.html").read_text()
@@ -152,7 +152,7 @@ def test_results_without_a_checkpoint_that_could_be_read(run: Path, capsys: pyte
 def test_a_run_that_is_overwritten_takes_its_results_along(run: Path) -> None:
     assert main([*FIT, "--seed", "1", "--directory", str(run), "--overwrite"]) == 0
     assert results(run) == {"pictures.npz"}  # the new run's
-    assert Run.read(run).notes == []
+    assert RunFiles.read(run).notes == []
 
 
 def test_a_run_resumed_by_the_command_line_forgets_what_was_said_of_it_before(run: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_fit_from_python_leaves_no_earlier_result(tmp_path: Path, resume: bool
     all_results(run.pair, x, tmp_path)
     render(tmp_path)
     assert results(tmp_path) == {*SAVED, "report.html", "pictures/overview.png"}
-    assert Run.read(tmp_path).notes == []
+    assert RunFiles.read(tmp_path).notes == []
     loaded = [kind.load(tmp_path).parameters for kind in (Comparison, Gaps, Posteriors, Calibration)]
     assert loaded == [checkpoint_fingerprint(tmp_path)] * 4
     if resume:
@@ -239,7 +239,7 @@ def test_results_belong_to_the_best_parameters_where_a_run_has_such(tmp_path: Pa
     assert fingerprint(run.pair.state_dict()) == checkpoint_fingerprint(tmp_path)
     all_results(restore(pair(), tmp_path, x), x, tmp_path)
     render(tmp_path)
-    assert Run.read(tmp_path).notes == []
+    assert RunFiles.read(tmp_path).notes == []
     # More epochs that find nothing better: the results stay, and the page, which shows the history, goes.
     fit(pair(), x, epochs=30, **{**options, "patience": 4}, resume=True)
     assert load_checkpoint(tmp_path)["step"] > state["step"]

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from pyrogen.data import from_arrays, load
-from pyrogen.data.gaussian_mixture import GaussianMixture
-from pyrogen.data.linear_gaussian import LinearGaussian
+from pyrogen.data.probabilistic_pca import ProbabilisticPCA
 from pyrogen.data.rings import Rings
+from pyrogen.data.spherical_gaussian_mixture import SphericalGaussianMixture
 from pyrogen.data.streams import Stream, generator
 from pyrogen.data.synthetic import DISTRIBUTIONS, read
 from pyrogen.errors import DataError
@@ -153,7 +153,7 @@ def test_bits_that_are_none_have_no_probability():
 
 def test_far_away_is_improbable_and_not_undefined():
     far = torch.tensor([[1e4, -1e4], [0.0, 0.0]])
-    for density in (Rings(noise=0.001), GaussianMixture(), LinearGaussian(d=2)):
+    for density in (Rings(noise=0.001), SphericalGaussianMixture(), ProbabilisticPCA(d=2)):
         assert density.log_prob(far).isfinite().all()
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 import pyrogen.data
 from pyrogen.data import from_arrays, load
 from pyrogen.data.idx import read_idx
-from pyrogen.data.images import read as read_images
+from pyrogen.data.image_files import read as read_images
 from pyrogen.data.loading import FAMILIES, SUFFIXES
 from pyrogen.errors import ConfigurationError, DataError
 

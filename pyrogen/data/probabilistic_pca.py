@@ -17,13 +17,13 @@ from ..errors import ConfigurationError
 from .rows import Array
 from .streams import Stream, generator
 
-__all__ = ["LinearGaussian"]
+__all__ = ["ProbabilisticPCA"]
 
 # Axes: data (rows, N), latent (L), event (D).
 
 
 @dataclass(frozen=True)
-class LinearGaussian:
+class ProbabilisticPCA:
     """z ~ N(0, I), x ~ N(W z + b, noise² I); hence p(x) = N(x; b, W Wᵀ + noise² I).
 
     W and b are drawn from `instance`; the rows of W have length 1 on average.
@@ -38,7 +38,7 @@ class LinearGaussian:
         ConfigurationError: for numbers that can't be used.
 
     Example:
-        >>> LinearGaussian(d=3).log_prob(torch.zeros(5, 3)).shape
+        >>> ProbabilisticPCA(d=3).log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
 
@@ -79,7 +79,7 @@ class LinearGaussian:
             W (event, latent) and b (event,), float64.
 
         Example:
-            >>> [array.shape for array in LinearGaussian(d=3, latent=2).parameters()]
+            >>> [array.shape for array in ProbabilisticPCA(d=3, latent=2).parameters()]
             [(3, 2), (3,)]
         """
         random = generator(self.instance, Stream.INSTANCE)

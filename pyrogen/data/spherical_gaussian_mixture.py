@@ -13,13 +13,13 @@ from ..errors import ConfigurationError
 from .rows import Array
 from .streams import Stream, generator
 
-__all__ = ["GaussianMixture"]
+__all__ = ["SphericalGaussianMixture"]
 
 # Axes: data (rows, N), components (K), event (D).
 
 
 @dataclass(frozen=True)
-class GaussianMixture:
+class SphericalGaussianMixture:
     """p(x) = Σ_k w_k N(x; m_k, s_k² I).
 
     The means are drawn from N(0, spread² I), the scales s_k evenly between 0.5 and 1, the weights w_k evenly
@@ -35,7 +35,7 @@ class GaussianMixture:
         ConfigurationError: for numbers that can't be used.
 
     Example:
-        >>> mixture = GaussianMixture(d=3)
+        >>> mixture = SphericalGaussianMixture(d=3)
         >>> mixture.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -75,7 +75,7 @@ class GaussianMixture:
             Weights (components,), means (components, event) and scales (components,), float64.
 
         Example:
-            >>> [array.shape for array in GaussianMixture(d=3, k=2).parameters()]
+            >>> [array.shape for array in SphericalGaussianMixture(d=3, k=2).parameters()]
             [(2,), (2, 3), (2,)]
         """
         random = generator(self.instance, Stream.INSTANCE)
