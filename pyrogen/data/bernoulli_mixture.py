@@ -41,14 +41,11 @@ class BernoulliMixture:
     k: int = 4
     instance: int = 0
 
+    binary = True  # see `Density.binary`
+
     def __post_init__(self) -> None:
         if self.d < 1 or self.k < 1 or self.instance < 0:
             raise ConfigurationError(f"{self}: d and k are at least 1, instance isn't negative")
-
-    @property
-    def binary(self) -> bool:
-        """See `Density.binary`."""
-        return True
 
     def log_prob(self, x: Tensor) -> Tensor:
         """See `Density.log_prob`; x has probability 0 if a value is neither 0 nor 1."""
@@ -67,10 +64,7 @@ class BernoulliMixture:
         return on.astype(np.float64), component
 
     def parameters(self) -> tuple[Array, Array]:
-        """The mixture's parameters.
-
-        Returns:
-            Weights (components,) and probabilities (components, event), float64.
+        """Weights (components,) and probabilities (components, event), float64.
 
         Example:
             >>> [array.shape for array in BernoulliMixture(d=3, k=2).parameters()]

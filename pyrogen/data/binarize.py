@@ -54,14 +54,7 @@ def binarize(
 
 
 def bernoulli(values: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Draw each value once: on with the probability that the value names.
-
-    Args:
-        values: probabilities in [0, 1], (data, event).
-        generator: where the draws come from.
-
-    Returns:
-        The draws, (data, event); a probability of 0 is never on and a probability of 1 always.
+    """Draw each probability in [0, 1], (data, event), once: 0 is never on and 1 always.
 
     Example:
         >>> bernoulli(np.array([[0.0, 1.0]]), np.random.default_rng(0)).tolist()

@@ -77,13 +77,7 @@ class Dataset:
         return self.train.shape
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same data on another device.
-
-        Args:
-            device: where to, such as `"cuda"`.
-
-        Returns:
-            A data set whose splits are there; this one stays where it is.
+        """The same data on another device, such as `"cuda"`; this data set stays where it is.
 
         Example:
             >>> from pyrogen.data import load

@@ -15,14 +15,6 @@ __all__ = ["read"]
 def read(location: str, *, labels: bool, seed: int) -> Source:
     """Read `digits`: 1797 images of 8x8 pixels, integers from 0 to 16, with the digit as the label.
 
-    Args:
-        location: empty.
-        labels: not used; the labels are always there.
-        seed: not used.
-
-    Returns:
-        All rows; they get split.
-
     Raises:
         ConfigurationError: if a location is named.
 

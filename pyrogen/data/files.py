@@ -14,13 +14,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def existing_file(location: str | Path) -> Path:
-    """The path of a file that exists and isn't empty.
-
-    Args:
-        location: the path; `~` stands for the home folder.
-
-    Returns:
-        The path.
+    """The path of a file that exists and isn't empty; `~` stands for the home folder.
 
     Raises:
         DataError: if there is nothing, or a folder, or an empty file.
@@ -42,13 +36,7 @@ def existing_file(location: str | Path) -> Path:
 
 
 def existing_folder(location: str | Path) -> Path:
-    """The path of a folder that exists.
-
-    Args:
-        location: the path; `~` stands for the home folder.
-
-    Returns:
-        The path.
+    """The path of a folder that exists; `~` stands for the home folder.
 
     Raises:
         DataError: if there is nothing, or a file.
@@ -66,13 +54,7 @@ def existing_folder(location: str | Path) -> Path:
 
 
 def file_bytes(path: Path) -> bytes:
-    """What a file holds, unpacked if it is gzipped, whatever its name says.
-
-    Args:
-        path: an existing file.
-
-    Returns:
-        The bytes.
+    """What an existing file holds, unpacked if it is gzipped, whatever its name says.
 
     Raises:
         DataError: if it is gzipped and damaged.

@@ -28,10 +28,6 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
     Args:
         location: the path of the values, and after a comma that of the labels.
         labels: whether the labels' file is read.
-        seed: not used.
-
-    Returns:
-        All rows; they get split.
 
     Raises:
         ConfigurationError: if there are no or more than two paths.
@@ -56,13 +52,7 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
 
 
 def read_idx(location: str | Path) -> Array:
-    """The array in an IDX file.
-
-    Args:
-        location: the path; the file may be gzipped, whatever its name.
-
-    Returns:
-        The array, in its own type and shape, in the machine's byte order.
+    """The array in an IDX file, plain or gzipped, in its own type and shape and the machine's byte order.
 
     Raises:
         DataError: if the file is missing, empty, damaged, not IDX, or shorter or longer than its header says.

@@ -35,7 +35,6 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
     Args:
         location: the folder.
         labels: not used; the labels are there if there are subfolders, numbered in sorted order.
-        seed: not used.
 
     Returns:
         All rows, (data, channels, height, width), in the order of their paths; they get split.

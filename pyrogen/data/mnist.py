@@ -23,7 +23,6 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
         location: the folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
             `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each plain or with `.gz`.
         labels: whether the two files of labels are read; they may be missing otherwise.
-        seed: not used.
 
     Returns:
         The training rows, of which 1/12 is meant for validation (5000 of 60000), and the test rows, in the

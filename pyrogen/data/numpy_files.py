@@ -23,14 +23,6 @@ _TEST_LABELS = ("y_test", "test_labels")
 def read_npy(location: str, *, labels: bool, seed: int) -> Source:
     """Read one array.
 
-    Args:
-        location: the path.
-        labels: not used; the file has none.
-        seed: not used.
-
-    Returns:
-        All rows; they get split.
-
     Raises:
         DataError: if the file is missing, empty, damaged, or holds objects.
 
@@ -57,11 +49,6 @@ def read_npz(location: str, *, labels: bool, seed: int) -> Source:
     Training rows are called `x`, `train` or `x_train`, or have any name if there is nothing else but labels;
     test rows `test` or `x_test`; labels `y`, `labels`, `y_train` or `train_labels`, those of test rows
     `y_test` or `test_labels`.
-
-    Args:
-        location: the path.
-        labels: whether labels are read.
-        seed: not used.
 
     Returns:
         The rows, and the test rows if there are any; otherwise they get split.

@@ -15,10 +15,6 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
     Args:
         location: the name of the data set, and after `@` its version, a number.
         labels: whether the data set's target is read as labels.
-        seed: not used.
-
-    Returns:
-        All rows; they get split.
 
     Raises:
         ConfigurationError: if no name is given, or the version isn't a number.

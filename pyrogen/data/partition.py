@@ -29,15 +29,7 @@ _Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Preparation:
-    """How rows become a data set: the options of `load`, checked.
-
-    Attributes:
-        binarize: see `load`.
-        labels: see `load`.
-        validation: see `load`.
-        test: see `load`.
-        scale: see `load`.
-        seed: see `load`.
+    """How rows become a data set: the options of `load`, which explains them, checked.
 
     Raises:
         ConfigurationError: for an option that can't be used.

@@ -47,14 +47,11 @@ class ProbabilisticPCA:
     noise: float = 0.3
     instance: int = 0
 
+    binary = False  # see `Density.binary`
+
     def __post_init__(self) -> None:
         if self.d < 1 or self.latent < 1 or not 0 < self.noise < math.inf or self.instance < 0:
             raise ConfigurationError(f"{self}: d and latent are at least 1, noise is positive, instance isn't negative")
-
-    @property
-    def binary(self) -> bool:
-        """See `Density.binary`."""
-        return False
 
     def log_prob(self, x: Tensor) -> Tensor:
         """See `Density.log_prob`."""
@@ -73,10 +70,7 @@ class ProbabilisticPCA:
         return latent @ weight.T + bias + self.noise * generator.standard_normal((rows, self.d)), None
 
     def parameters(self) -> tuple[Array, Array]:
-        """The model's parameters.
-
-        Returns:
-            W (event, latent) and b (event,), float64.
+        """W (event, latent) and b (event,), float64.
 
         Example:
             >>> [array.shape for array in ProbabilisticPCA(d=3, latent=2).parameters()]

@@ -39,14 +39,11 @@ class Rings:
     k: int = 3
     noise: float = 0.1
 
+    binary = False  # see `Density.binary`
+
     def __post_init__(self) -> None:
         if self.k < 1 or not 0 < self.noise < math.inf:
             raise ConfigurationError(f"{self}: k is at least 1, noise is positive")
-
-    @property
-    def binary(self) -> bool:
-        """See `Density.binary`."""
-        return False
 
     def log_prob(self, x: Tensor) -> Tensor:
         """See `Density.log_prob`."""

@@ -103,7 +103,7 @@ class Reader(Protocol):
             seed: for sources that draw their rows.
 
         Returns:
-            The rows as found.
+            The rows as found; those without test rows get split.
         """
         ...
 
@@ -147,13 +147,7 @@ def checked(source: Source, *, labels: bool) -> Source:
 
 
 def event_shape(values: Array) -> tuple[int, ...]:
-    """The shape of one datum; a grey image gets the axis of its one channel.
-
-    Args:
-        values: (data, *event).
-
-    Returns:
-        (1, height, width) for events of two axes, otherwise the event axes as they are.
+    """The shape of one datum of (data, *event): (1, height, width) for grey images, otherwise the event axes as they are.
 
     Example:
         >>> event_shape(np.zeros((5, 28, 28))), event_shape(np.zeros((5, 3)))

@@ -45,14 +45,11 @@ class SphericalGaussianMixture:
     spread: float = 4.0
     instance: int = 0
 
+    binary = False  # see `Density.binary`
+
     def __post_init__(self) -> None:
         if self.d < 1 or self.k < 1 or not 0 <= self.spread < math.inf or self.instance < 0:
             raise ConfigurationError(f"{self}: d and k are at least 1, spread is finite, none is negative")
-
-    @property
-    def binary(self) -> bool:
-        """See `Density.binary`."""
-        return False
 
     def log_prob(self, x: Tensor) -> Tensor:
         """See `Density.log_prob`."""
@@ -69,10 +66,7 @@ class SphericalGaussianMixture:
         return means[component] + scales[component, None] * noise, component
 
     def parameters(self) -> tuple[Array, Array, Array]:
-        """The mixture's parameters.
-
-        Returns:
-            Weights (components,), means (components, event) and scales (components,), float64.
+        """Weights (components,), means (components, event) and scales (components,), float64.
 
         Example:
             >>> [array.shape for array in SphericalGaussianMixture(d=3, k=2).parameters()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -93,22 +93,14 @@ class Split:
 
     def __getitem__(self, index: RowIndex) -> Split:
         rows = self._rows(index)
-        return replace(
-            self,
-            values=self.values[rows],
-            labels=None if self.labels is None else self.labels[rows],
-            evaluation=None if self.evaluation is None else self.evaluation[rows],
-        )
+        return self._changed(lambda tensor: tensor[rows])
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Split:
-        """The same split on another device.
+        """The same split on another device, such as `"cuda"`; this one stays where it is.
 
         Args:
-            device: where to, such as `"cuda"`.
+            device: where to.
             non_blocking: copy to a CUDA device by way of pinned memory, without waiting for it.
-
-        Returns:
-            A split whose tensors are there; this one stays where it is.
 
         Example:
             >>> Split(torch.eye(2), labels=None, shape=(2,), name="eye/train").to("meta").values.device.type
@@ -120,12 +112,7 @@ class Split:
             pinned = non_blocking and place.type == "cuda" and tensor.device.type == "cpu"
             return (tensor.pin_memory() if pinned else tensor).to(place, non_blocking=non_blocking)
 
-        return replace(
-            self,
-            values=move(self.values),
-            labels=None if self.labels is None else move(self.labels),
-            evaluation=None if self.evaluation is None else move(self.evaluation),
-        )
+        return self._changed(move)
 
     def draw(self, index: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """A training batch; for dynamic binarization a fresh draw, x ~ Bernoulli(values).
@@ -175,9 +162,6 @@ class Split:
     def describe(self) -> dict[str, str | int]:
         """What a saved result has to say about its data, ready for JSON.
 
-        Returns:
-            `name`, `rows`, `dimensions`, `binarize` and `seed`.
-
         Example:
             >>> Split(torch.eye(2), labels=None, shape=(2,), name="eye/train").describe()
             {'name': 'eye/train', 'rows': 2, 'dimensions': 2, 'binarize': 'none', 'seed': 0}
@@ -189,6 +173,10 @@ class Split:
             "binarize": self.binarize,
             "seed": self.seed,
         }
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Split:
+        labels, evaluation = (None if part is None else change(part) for part in (self.labels, self.evaluation))
+        return replace(self, values=change(self.values), labels=labels, evaluation=evaluation)
 
     def _rows(self, index: RowIndex) -> slice | Tensor:
         """What torch needs so as to keep the data axis and to stay on the device."""

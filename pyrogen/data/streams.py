@@ -31,14 +31,7 @@ class Stream(enum.IntEnum):
 
 
 def generator(seed: int, stream: Stream) -> np.random.Generator:
-    """The generator of one stream, at its beginning.
-
-    Args:
-        seed: the data set's seed, at least 0.
-        stream: what the numbers are for; different streams of one seed are independent.
-
-    Returns:
-        A new generator; equal arguments give equal numbers.
+    """A new generator of a data set's seed, at least 0, and a stream: equal arguments give equal numbers.
 
     Example:
         >>> a, b = generator(0, Stream.TEST), generator(0, Stream.TEST)

@@ -26,14 +26,6 @@ def read_csv(location: str, *, labels: bool, seed: int) -> Source:
 
     The first line is data if all of it is numbers, unless it counts 0, 1, 2, ..., as pandas names columns.
 
-    Args:
-        location: the path.
-        labels: whether a label column is taken out of the values.
-        seed: not used.
-
-    Returns:
-        All rows; they get split.
-
     Raises:
         DataError: if the file is missing, empty, no table, has more cells in a line than names, or columns
             that aren't numbers or have no name.
@@ -70,14 +62,6 @@ def read_csv(location: str, *, labels: bool, seed: int) -> Source:
 def read_parquet(location: str, *, labels: bool, seed: int) -> Source:
     """Read a Parquet file.
 
-    Args:
-        location: the path.
-        labels: whether a label column is taken out of the values.
-        seed: not used.
-
-    Returns:
-        All rows; they get split.
-
     Raises:
         DataError: if the file is missing, empty, damaged, or has columns that aren't numbers.
 
@@ -106,9 +90,6 @@ def from_frame(frame: Any, *, where: str, name: str, labels: bool) -> Source:
         where: what errors call it.
         name: what results call it.
         labels: whether a label column is taken out of the values.
-
-    Returns:
-        All rows; they get split.
 
     Raises:
         DataError: for a column that doesn't hold numbers, or several label columns.

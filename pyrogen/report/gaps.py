@@ -126,19 +126,8 @@ def gap_picture(record: Mapping[str, Any]) -> Figure:
     caption(left, "The gap of each datum, in two parts")
 
     many = len(order) > 300
-    right.errorbar(
-        first,
-        second,
-        xerr=None if many else first_error,
-        yerr=None if many else second_error,
-        ls="",
-        marker="o",
-        ms=3,
-        alpha=0.6,
-        color=GREY,
-        elinewidth=0.7,
-        capsize=0,
-    )
+    errors: dict[str, Any] = {} if many else {"xerr": first_error, "yerr": second_error}
+    right.errorbar(first, second, **errors, ls="", marker="o", ms=3, alpha=0.6, color=GREY, elinewidth=0.7, capsize=0)
     ends = [min(0.0, float(first.min()), float(second.min())), float(max(first.max(), second.max())) * 1.05]
     right.plot(ends, ends, color=GREY, lw=0.8, ls=":")
     right.plot(first.mean(), second.mean(), "D", color="#222222", ms=7)

@@ -23,19 +23,8 @@ Array = NDArray[np.float64]
 VERSION = 1
 KINDS = ("lower", "upper", "consistent", "exact")
 
-_MEASURES = (
-    "nats",
-    "error",
-    "spread",
-    "bits_per_dimension",
-    "worst_khat",
-    "share_khat_above",
-    "median_ess",
-    "worst_ess",
-    "evaluations",
-    "gradients",
-    "seconds",
-)
+_MEASURES = ("nats", "error", "spread", "bits_per_dimension", "worst_khat", "share_khat_above", "median_ess", "worst_ess")
+_COSTS = ("evaluations", "gradients", "seconds")
 
 
 def read_json(path: Path, remedy: str) -> Any:
@@ -55,16 +44,13 @@ def read_json(path: Path, remedy: str) -> Any:
 
 
 def load_record(directory: str | Path) -> dict[str, Any]:
-    """Read a run's `comparison.json`, the record that the tables and plots are made from.
-
-    Args:
-        directory: the run's directory.
+    """Read the `comparison.json` in a run's directory, the record that the tables and plots are made from.
 
     Returns:
         The record: `data`, `sentences`, `rows` and `estimates`, with numbers in nats per datum.
 
     Raises:
-        DataError: if the file is missing, is not JSON, or lacks what a comparison holds.
+        DataError: the file is missing, is not JSON, or lacks what a comparison holds.
 
     Example:
         >>> import tempfile
@@ -116,7 +102,7 @@ def check_record(record: Any, source: str = "the record") -> None:
             raise refuse(f"{where}: kind is {row.get('kind')!r}, not one of {', '.join(KINDS)}")
         if "nats" not in row:
             raise refuse(f"{where} has no 'nats'")
-        for key in _MEASURES:
+        for key in _MEASURES + _COSTS:
             if not isinstance(row.get(key), Real | None):
                 raise refuse(f"{where}: {key} is {row[key]!r}, not a number or null")
         if not isinstance(row.get("warnings", []), list | tuple):

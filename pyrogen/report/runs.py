@@ -137,17 +137,13 @@ def load_look(directory: str | Path, name: str) -> dict[str, Any]:
 
 
 def load_history(directory: str | Path) -> dict[str, Array]:
-    """Read a run's `history.csv`.
-
-    Args:
-        directory: the run's directory.
+    """Read the `history.csv` in a run's directory.
 
     Returns:
-        One array a column, all of one length, NaN where nothing was measured; `loss` and `validation` are in
-        nats per datum.
+        One array a column, all of one length, NaN where nothing was measured; `loss` and `validation` are in nats per datum.
 
     Raises:
-        DataError: if the file is missing, or a line is not what its header says; names the line.
+        DataError: the file is missing, or a line is not what its header says; names the line.
     """
     path = Path(directory) / "history.csv"
     try:
@@ -177,10 +173,7 @@ def load_history(directory: str | Path) -> dict[str, Array]:
 
 
 def load_pictures(directory: str | Path) -> dict[str, Array]:
-    """Read a run's `pictures.npz`.
-
-    Args:
-        directory: the run's directory.
+    """Read the `pictures.npz` in a run's directory.
 
     Returns:
         Those of `inputs` (n, *shape), `reconstructions` (n, *shape), `samples` (m, *shape), `traversal`
@@ -204,10 +197,7 @@ def load_pictures(directory: str | Path) -> dict[str, Array]:
 
 
 def load_usage(directory: str | Path) -> list[dict[str, Any]]:
-    """Read a run's `usage.json`: how much each latent says about the data.
-
-    Args:
-        directory: the run's directory.
+    """Read the `usage.json` in a run's directory: how much each latent says about the data.
 
     Returns:
         For each latent `site`, the `rates` of its units in nats, the `error` of their sum, and the `variances` of the
@@ -236,13 +226,7 @@ def load_usage(directory: str | Path) -> list[dict[str, Any]]:
 
 
 def load_config(directory: str | Path) -> str:
-    """Read a run's `config.yaml` as it stands, after checking that it is a mapping.
-
-    Args:
-        directory: the run's directory.
-
-    Returns:
-        The file's text.
+    """Read the text of the `config.yaml` in a run's directory, after checking that it is a mapping.
 
     Raises:
         ConfigurationError: if the file is missing, is not YAML or is not a mapping.
