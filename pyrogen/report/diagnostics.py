@@ -72,13 +72,8 @@ def overview(record: Mapping[str, Any]) -> Figure:
                 textcoords="offset points",
                 arrowprops={"arrowstyle": "<-", "color": colour, "lw": 1.2, "shrinkA": 0, "shrinkB": 6},
             )
-        face: dict[str, Any] = {
-            "color": colour,
-            "mfc": "white" if failing else colour,
-            "mew": 1.4,
-            "marker": _MARKERS[row["kind"]],
-            "ms": 7,
-        }
+        fill = "white" if failing else colour
+        face: dict[str, Any] = {"color": colour, "mfc": fill, "mew": 1.4, "marker": _MARKERS[row["kind"]], "ms": 7}
         axes.errorbar(row["nats"], place, xerr=error, elinewidth=2, capsize=0, zorder=3, **face)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), labels=names)
