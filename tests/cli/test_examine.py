@@ -68,7 +68,7 @@ def test_a_damaged_look_is_named(fitted: Path, capsys: pytest.CaptureFixture[str
     before = path.read_text() if path.exists() else None
     path.write_text("{")
     assert main(["report", str(fitted)]) == 2
-    assert "sandwich.json cannot be read" in capsys.readouterr().err
+    assert "sandwich.json is not valid JSON" in capsys.readouterr().err
     path.write_text(before) if before else path.unlink()
 
 
