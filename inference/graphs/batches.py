@@ -28,14 +28,15 @@ class BatchLayout:
 
     def __init__(self, batch: Batch) -> None:
         args, kwargs = arguments(batch)
-        entries: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
+        entries: dict[int | str, Any] = dict(enumerate(args))
+        entries.update(kwargs)
         self.kind: type = type(batch) if isinstance(batch, Tensor | Mapping) else tuple
         self.fixed = {place: value for place, value in entries.items() if not isinstance(value, Tensor)}
         self.places = [place for place in entries if place not in self.fixed]
 
     def pack(self, batch: Batch) -> list[Tensor]:
         """The tensors of a batch, in order."""
-        return [batch] if isinstance(batch, Tensor) else [batch[place] for place in self.places]  # type: ignore[index, call-overload]
+        return [batch] if isinstance(batch, Tensor) else [batch[place] for place in self.places]  # type: ignore[index]
 
     def unpack(self, tensors: Sequence[Tensor]) -> Batch:
         """The batch that those tensors are."""

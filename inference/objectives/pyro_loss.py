@@ -94,7 +94,8 @@ class PyroLoss(Objective):
 @contextmanager
 def _running_averages(state: State) -> Iterator[dict[str, Tensor]]:
     """Hand Pyro its running averages where it looks for them, among the parameters, and take the new ones out again."""
-    store, carried = pyro.get_param_store(), {}
+    store = pyro.get_param_store()
+    carried: dict[str, Tensor] = {}
     for name, value in state.items():
         store[name] = value.detach()
     try:

@@ -28,7 +28,7 @@ CALLERS = tuple(map(_path, ("programs", "checks")))
 """Modules that call the programs: the frames outside of theirs are those of the code that asked for a run."""
 WATCHERS = (_path("checks.watchers"),)
 """Modes that stand between a program and the operations that it calls, and count as a library."""
-_LIBRARIES = (*(f"{Path(module.__file__).parent}{os.sep}" for module in (pyro, torch)), f"{_PACKAGE}{os.sep}")
+_LIBRARIES = tuple(f"{folder}{os.sep}" for folder in (*pyro.__path__, *torch.__path__, _PACKAGE))
 _STANDARD = str(Path(os.__file__).parent)
 
 

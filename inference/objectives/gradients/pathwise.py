@@ -74,7 +74,8 @@ class DoublyReparameterized(GradientEstimator):
 
     def surrogate(self, task: BoundTask) -> Surrogate:
         """See `GradientEstimator.surrogate`."""
-        order, known = task.objective.order, []
+        order = task.objective.order
+        known: list[Tensor] = []
 
         def scale(site: Site) -> Callable[[Tensor], Tensor]:
             return lambda gradient: _times(gradient, known[0], site, task.structure.nesting)
