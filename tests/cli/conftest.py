@@ -20,7 +20,7 @@ OWN = """
     from torch.distributions import constraints
 
     from pyrogen import Pair
-    from pyrogen.inference import ELBO
+    from pyrogen.inference import ELBO, Loss, Objective
     from pyrogen.models import Part
 
 
@@ -111,10 +111,12 @@ OWN = """
             return self.net(z)
 
 
-    class Means(ELBO):
-        def loss(self, pair, batch, *, beta=1.0):
+    class Means(Objective):
+        name, needs = "means", "draws"
+
+        def compute(self, pair, batch, state, *, beta=1.0):
             with pair.scope():
-                return (pair.draw(100).mean(0) - batch.mean(0)).square().sum()
+                return Loss((pair.draw(100).mean(0) - batch.mean(0)).square().sum(), state)
 
 
     class Twice(ELBO):

@@ -14,6 +14,7 @@ from pyrogen.inference import (
     ELBO,
     AnnealedImportance,
     ImportanceSampling,
+    Loss,
     Objective,
     compare,
     fit,
@@ -66,23 +67,16 @@ class Chain(Pair):
 class Moments(Objective):
     """The squared distance of the draws' first two moments from the batch's."""
 
-    name = "moments"
+    name, needs, divides_by = "moments", "draws", "batch"
 
     def __init__(self, draws=500):
-        super().__init__(1, "pathwise")
+        super().__init__()
         self.draws = draws
 
-    @property
-    def order(self):
-        return 1.0
-
-    def bound(self, log_weight):
-        raise NotImplementedError
-
-    def loss(self, pair, batch, *, beta=1.0):
+    def compute(self, pair, batch, state, *, beta=1.0):
         with pair.scope():
             drawn = pair.draw(self.draws)
-        return (drawn.mean(0) - batch.mean(0)).square().sum() + (drawn.T.cov() - batch.T.cov()).square().sum()
+        return Loss((drawn.mean(0) - batch.mean(0)).square().sum() + (drawn.T.cov() - batch.T.cov()).square().sum(), state)
 
 
 SAMPLERS = {"generator": Generator, "chain": Chain}
