@@ -110,7 +110,10 @@ def weigh(
         else:
             posterior = guide.visited[name]
             if analytic and name in structure.analytic:
-                divergence = posterior.masked(torch.distributions.kl_divergence(posterior.fn, prior.fn))
+                divergence = torch.distributions.kl_divergence(posterior.fn, prior.fn)
+                if not isinstance(divergence, Tensor):  # Pyro's where a distribution has the mask False
+                    divergence = posterior.value.new_zeros(posterior.fn.batch_shape)
+                divergence = posterior.masked(divergence)
                 divergence = scaled(divergence, posterior, guide)
             else:
                 value = None if latents is None else latents[name]

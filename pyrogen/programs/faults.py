@@ -204,7 +204,7 @@ MASKS_DIFFER = Fault(
     "error",
     "a latent has one mask in the model and another in the guide",
     why="One side then counts what the other leaves out, and the result is no bound.",
-    remedy="use the same poutine.mask in both",
+    remedy="use the same masks in both, of poutine.mask and of the distribution (.mask) alike",
 )
 POINT_MASS = Fault(
     "PG119",

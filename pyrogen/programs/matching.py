@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+import torch
 from pyro.util import check_site_shape
 from torch import Tensor
 
@@ -140,6 +141,12 @@ def check_shapes(nesting: int, *traces: Any) -> None:
                 extra = len(site["log_prob"].shape) - nesting
                 if extra > 0:
                     raise ValueError(f"log_prob has shape {tuple(site['log_prob'].shape)}, more dimensions than plates")
+                mask = site["mask"]
+                if isinstance(mask, Tensor) and not _fits(mask.shape, site["log_prob"].shape):
+                    raise ValueError(
+                        f"a mask of shape {tuple(mask.shape)} lies over log_prob of shape {tuple(site['log_prob'].shape)}, "
+                        "which would be repeated along it"
+                    )
             except ValueError as error:
                 if "within the support" not in str(error):
                     raise _fault(site, error).error(
@@ -147,6 +154,11 @@ def check_shapes(nesting: int, *traces: Any) -> None:
                     ) from error
                 if not site["is_observed"]:
                     raise _drawn_outside(name, site) from error
+
+
+def _fits(mask: torch.Size, shape: torch.Size) -> bool:
+    """Whether a mask broadcasts to a shape, or repeats or misses it."""
+    return len(mask) <= len(shape) and all(m in (1, s) for m, s in zip(reversed(mask), reversed(shape), strict=False))
 
 
 def check_draws(trace: Any) -> None:

@@ -33,7 +33,7 @@ from .pyro_store import taken_over
 from .run import forget_plates, run_guide
 from .source_lines import LineRecorder, line_of_error, program_line
 from .structure import Objection, Structure, evaluation_mode
-from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, samples
+from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, mask_of, samples
 from .vectorization import run_of_part, vectorization_failure
 
 __all__ = ["frozen_stay_frozen", "probe"]
@@ -295,7 +295,7 @@ def _tempered(
                 site=name,
             )
     for name in guide:
-        if name in model and not _same_mask(guide[name]["mask"], model[name]["mask"]):
+        if name in model and not _same_mask(guide[name], model[name]):
             yield faults.MASKS_DIFFER.objection(
                 f"latent '{name}' has one mask in the model and another in the guide", site=name
             )
@@ -335,10 +335,9 @@ def _shared(
 
 
 def _same_mask(first: Any, second: Any) -> bool:
-    tensors = [mask if isinstance(mask, Tensor) else torch.tensor(mask is not False) for mask in (first, second)]
     try:
-        return bool((tensors[0].cpu() == tensors[1].cpu()).all())
-    except RuntimeError:
+        return bool((mask_of(first) == mask_of(second)).all())
+    except RuntimeError:  # of sizes that don't fit each other
         return False
 
 
@@ -350,6 +349,6 @@ def _has_closed_form(guide: Any, model: Any) -> bool:
         return False  # Pyro's formula leaves out the Delta's own log density
     try:
         torch.distributions.kl_divergence(guide["fn"], model["fn"])
-    except (NotImplementedError, RuntimeError, ValueError):  # without a formula, or of two sizes
+    except (NotImplementedError, RuntimeError, ValueError, AttributeError):  # no formula, two sizes, or a mask False within
         return False
     return True

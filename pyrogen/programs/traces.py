@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from pyro.distributions import ExpandedDistribution, MaskedDistribution
+from torch import Tensor
 from torch.distributions import Independent
 
 from .program import Program
 
-__all__ = ["data_dim", "frames", "innermost", "is_sizeless", "is_subsample", "is_summed_out", "samples"]
+__all__ = ["data_dim", "frames", "innermost", "is_sizeless", "is_subsample", "is_summed_out", "mask_of", "samples"]
 
 
 def samples(trace: Any) -> list[tuple[str, Any]]:
@@ -42,6 +44,26 @@ def innermost(fn: Any) -> Any:
     while isinstance(fn, Independent | MaskedDistribution | ExpandedDistribution):
         fn = fn.base_dist
     return fn
+
+
+def mask_of(site: Any) -> Tensor:
+    """What a site's masks let pass, ``poutine.mask`` and those in its distribution together.
+
+    Returns:
+        Booleans that broadcast to the batch shape and the event shape side by side.
+    """
+    masks, fn = [(site["mask"], site["fn"].event_dim)], site["fn"]
+    while isinstance(fn, Independent | MaskedDistribution | ExpandedDistribution):
+        if isinstance(fn, MaskedDistribution):
+            masks.append((fn._mask, fn.event_dim))
+        fn = fn.base_dist
+    passed = torch.tensor(True)
+    for mask, event_dim in masks:
+        if isinstance(mask, Tensor):
+            passed = passed & mask.cpu().bool().reshape(mask.shape + (1,) * event_dim)
+        elif mask is False:
+            passed = torch.tensor(False)
+    return passed
 
 
 def is_summed_out(site: Any) -> bool:
