@@ -117,9 +117,9 @@ PLATES_DIFFER = Fault(
 NAME_TWICE = Fault(
     "PG106",
     "error",
-    "two sites or nested plates have one name",
+    "two sites, parameters or nested plates have one name",
     why="A trace knows a site by its name: the second statement would replace the first.",
-    remedy="give each site a name of its own; in a loop, put the number into it",
+    remedy="give each site and parameter a name of its own; in a loop, put the number into it",
 )
 NO_DATA_PLATE = Fault(
     "PG107",

@@ -110,10 +110,11 @@ def check_latent_shapes(guide: Any, model: Any) -> None:
     Raises:
         PairError: with the site and the remedy.
     """
+    in_model = dict(samples(model))
     for name, site in samples(guide):
-        if name not in model.nodes or site["is_observed"]:
+        if name not in in_model or site["is_observed"]:
             continue
-        shapes = [(tuple(s["fn"].batch_shape), tuple(s["fn"].event_shape)) for s in (site, model.nodes[name])]
+        shapes = [(tuple(s["fn"].batch_shape), tuple(s["fn"].event_shape)) for s in (site, in_model[name])]
         (ours, our_event), (theirs, their_event) = shapes
         if our_event != their_event or _without_leading_ones(ours) != _without_leading_ones(theirs):
             raise faults.SHAPES_DIFFER.error(

@@ -169,7 +169,7 @@ def _trace(pair: Program, batch: Batch, role: str, replayed: Trace) -> Trace:
         fault, site = fault_and_site(error, pair.data_plate, rows)
         raise fault.error(
             f"the {role} does not run on this batch: {type(error).__name__}: {error}",
-            remedy="",
+            remedy=None if fault is faults.NAME_TWICE else "",
             site=site,
             line=line_of_error(error),
         ) from error

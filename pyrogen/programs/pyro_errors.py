@@ -12,7 +12,7 @@ __all__ = ["fault_and_site"]
 _KNOWN = {
     r"^Multiple .* sites named '(?P<site>.*)'": faults.NAME_TWICE,
     r"^duplicate plate '(?P<site>.*)'": faults.NAME_TWICE,
-    r"already in the trace as a": faults.NAME_TWICE,
+    r"^(?P<site>.*) is already in the trace as a": faults.NAME_TWICE,
     r"collide at dim": faults.PLATE_DIMENSION,
     r"subsample_size does not match|different subsample_size": faults.PLATES_DIFFER,
     r"to satisfy the constraint (IndependentConstraint\()?Real\(": faults.LOG_PROB_NOT_FINITE,  # infinite, or NaN

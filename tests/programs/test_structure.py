@@ -747,6 +747,18 @@ FAULTS = {
     "nothing observed": (samples("z"), samples("z"), X, "the model observes nothing: give a pyro.sample statement obs="),
     "model raises": (raising(OSError("no disk")), None, X, "the model does not run on this batch: OSError: no disk"),
     "guide raises": (vae, raising(AssertionError()), X, "the guide does not run on this batch: AssertionError"),
+    "one name for a parameter and a site": (
+        lambda x: [pyro.param("z", torch.zeros(2)), vae(x)],
+        vae_guide,
+        X,
+        "z is already in the trace as a param: give each site and parameter a name of its own",
+    ),
+    "one name for a site and a parameter": (
+        vae,
+        lambda x: [vae_guide(x), pyro.param("z", torch.zeros(2))],
+        X,
+        "z is already in the trace as a sample: give each site and parameter a name of its own",
+    ),
     "wrong arguments": (vae, vae_guide, (X, X), "the guide does not run on this batch: TypeError: .* 1 positional"),
     "unsaid factor": (vae, factor_unsaid, X, r"pyro.factor\('f', ...\) in the guide must say .* has_rsample=True"),
     "other support": (
