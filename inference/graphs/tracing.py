@@ -23,6 +23,7 @@ from torch import Tensor, fx, nn
 
 from pyrogen.errors import NotTraceable, PairError
 from pyrogen.pair import Pair
+from pyrogen.programs.functional import holding
 
 from .internals import plain, quiet_pyro
 
@@ -76,14 +77,13 @@ class PureProgram:
         leaves = [t.detach().requires_grad_(need) for t, need in zip(tensors[:count], self.trained, strict=True)]
         buffers = [tensor.detach() for tensor in tensors[count:]]
         names = [*dict(self.module.named_parameters()), *dict(self.module.named_buffers())]
-        with quiet_pyro(), torch.enable_grad():
-            swapped = dict(zip(names, (*leaves, *buffers), strict=True))
-            outputs = torch.func.functional_call(self.module, swapped, tuple(inputs))
+        with quiet_pyro(), torch.enable_grad(), holding(self.module, dict(zip(names, (*leaves, *buffers), strict=True))):
+            outputs = self.module(*inputs)
         return {name: plain(value) for name, value in outputs.items() if value is not None}
 
 
 class _Program(nn.Module):
-    """A function of a pair as a module, whose state `torch.func.functional_call` swaps."""
+    """A function of a pair as a module, which other tensors can be put into."""
 
     def __init__(self, pair: Pair, function: Function, networks: nn.Module | None) -> None:
         super().__init__()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from pyrogen.batch import Batch
+from pyrogen.programs.functional import holding
 from pyrogen.programs.run import Sites
 
 from .subject import Subject
 
 __all__ = ["log_weight_of", "state_of"]
-
-Value = TypeVar("Value")
 
 
 def state_of(pair: nn.Module) -> dict[str, Tensor]:
@@ -32,30 +30,8 @@ def log_weight_of(subject: Subject, state: Mapping[str, Tensor], batch: Batch, *
         batch: a batch on their device.
         gradients: whether to record gradients.
     """
-
-    def run() -> Tensor:
-        with subject.running(training=True, gradients=gradients):
-            return _log_weight(*subject.run(batch=batch))
-
-    return _call_with(subject.pair, state, run)
-
-
-def _call_with(pair: nn.Module, state: Mapping[str, Tensor], function: Callable[[], Value]) -> Value:
-    """Call a function while the pair holds other tensors, by `torch.func.functional_call`."""
-    named = {f"pair.{name}": value for name, value in state.items()}
-    result: Value = torch.func.functional_call(_Caller(pair, function), named, ())
-    return result
-
-
-class _Caller(nn.Module):
-    """A function that runs a pair, as a module with the pair as its part."""
-
-    def __init__(self, pair: nn.Module, function: Callable[[], object]) -> None:
-        super().__init__()
-        self.pair, self._function = pair, function
-
-    def forward(self) -> object:
-        return self._function()
+    with holding(subject.pair, state), subject.running(training=True, gradients=gradients):
+        return _log_weight(*subject.run(batch=batch))
 
 
 def _log_weight(guide: Sites, model: Sites) -> Tensor:
