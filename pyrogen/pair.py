@@ -15,6 +15,7 @@ from typing import Any
 import pyro
 import torch
 from torch import Tensor, nn
+from torch.distributions import Transform
 from torch.distributions.constraints import real
 
 from .batch import Batch, device_of, length, signature
@@ -74,6 +75,7 @@ class Pair(nn.Module):
         self._taken: dict[str, tuple[int, ...]] = {}  # what came from Pyro's own store, and its shapes
         self._place: torch.device | None = None
         self._structures: dict[Any, Structure] = {}
+        self._flows: list[Transform] = []
 
     def model(self, *args: Any, **kwargs: Any) -> Any:
         """The generative program ``p(x, z)``; of a sampler, its draws, as many as there are data."""
@@ -160,14 +162,20 @@ class Pair(nn.Module):
             known = probe(self, batch)
             self._check_loaded()
             self._structures[kind if known.rows is None else (kind, rows)] = known
+            self._flows = [module for module in self.modules() if isinstance(module, Transform)]
         return known
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Run Pyro code with this pair's own parameters in place of those of the global store."""
+        """Run Pyro code with this pair's own parameters in place of those of the global store.
+
+        Flows forget the last value that they have transformed: its image is that of other parameters, or without a gradient.
+        """
         if _running and _running[-1][0] is self:
             yield
             return
+        for flow in self._flows:
+            flow.clear_cache()
         before = self._parameters_by_pyro_name()
         state = {"params": before, "constraints": self._constraints}
         store = pyro.get_param_store()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -119,11 +121,12 @@ def _separate(
 
 
 class _SiteSums(Messenger):
-    """Sums the log probability of each site as it is met."""
+    """Sums the log probability of each site as it is computed: a flow that has computed it twice may answer otherwise."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sums: dict[str, Tensor | None] = {}
+        self._missing: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {}
 
     def _postprocess_message(self, msg: Any) -> None:
         if msg["type"] != "sample" or type(msg["fn"]).__name__ == "_Subsample" or msg["infer"].get("_deterministic"):
@@ -131,5 +134,18 @@ class _SiteSums(Messenger):
         name, again = f"{SITE}{msg['name']}", 2
         while name in self.sums:
             name, again = f"{SITE}{msg['name']} (visit {again})", again + 1
+        fn = msg["fn"] = copy.copy(msg["fn"])
+        fn.log_prob = partial(self._log_prob, name, fn.log_prob)
+        self.sums[name], self._missing[name] = None, (fn.log_prob, msg["value"])
+
+    def _log_prob(self, name: str, log_prob: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
+        found = log_prob(value)
+        if self._missing.pop(name, None) is not None:
+            self.sums[name] = found.detach().sum()
+        return found
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
         with torch.no_grad():
-            self.sums[name] = msg["fn"].log_prob(msg["value"]).sum()
+            for log_prob, value in list(self._missing.values()) if error[0] is None else ():  # the loss has a closed form
+                log_prob(value)

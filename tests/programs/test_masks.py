@@ -1,4 +1,4 @@
-"""Masks of `poutine.mask` and of distributions (`.mask`) are one: where the two sides differ there is no bound, and is none given."""
+"""Masks of `poutine.mask` and of distributions (`.mask`) count as one: where the two sides differ, there is no bound."""
 
 import pyro
 import pyro.distributions as dist
