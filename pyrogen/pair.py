@@ -8,7 +8,7 @@ statement, because Pyro's SVI has trained it, is where the pair's own parameter 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.distributions.constraints import real
 from .batch import Batch, device_of, length, signature
 from .errors import PairError
 from .programs import faults
-from .programs.networks import networks_of
+from .programs.networks import holders_of, networks_of
 from .programs.probe import probe
 from .programs.pyro_store import Inheritance
 from .programs.structure import Structure
@@ -103,7 +103,8 @@ class Pair(nn.Module):
         Pyro's SVI, except that their values live in the pair: two pairs whose sites and parameters share names do not
         touch each other. Networks that the functions own (methods of a module) or name, as a closure, a global,
         a default or an argument of a ``functools.partial``, become submodules, so that ``train``, ``eval`` and ``to`` reach
-        them. A network given to two pairs belongs to both.
+        them. One that they reach in another way is trained if ``pyro.module`` registers it. A network given to two pairs
+        belongs to both.
 
         After Pyro's own SVI the pair is the trained one: when a run first meets a parameter that Pyro's global store holds,
         it copies the value from there, as Pyro would use it, whatever the initial value; the store stays as it is. ``repr``
@@ -176,6 +177,8 @@ class Pair(nn.Module):
             return
         for flow in self._flows:
             flow.clear_cache()
+        if "pyro_params" in self._modules:
+            self.pyro_params.require_shared()
         before = self._parameters_by_pyro_name()
         state = {"params": before, "constraints": self._constraints}
         store = pyro.get_param_store()
@@ -217,7 +220,7 @@ class Pair(nn.Module):
     ) -> None:
         """Make a module parameter of every tensor that a run has left in the parameter store."""
         places = {id(parameter): _place(name) for name, parameter in self.named_parameters()}
-        homes = {}
+        homes, outside = {}, []
         for name, value in after.items():
             kept = None if inherited is None or id(value) in places else inherited.kept(name)
             if kept is not None:
@@ -232,7 +235,10 @@ class Pair(nn.Module):
                 homes[name] = self._homes[name]
             else:
                 homes[name] = (("pyro_params",), self._own_params().add(name, value))
+                outside += [value] if isinstance(value, nn.Parameter) else []  # of a network that the pair does not know
         self._homes, self._constraints = homes, constraints
+        if outside:
+            self._own_params().share(outside)
 
     def _own_params(self) -> _PyroParams:
         if "pyro_params" not in self._modules:
@@ -313,14 +319,57 @@ class _FunctionPair(Pair):
         return None if self._programs[1] is None else self._programs[1](*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pair:
-        raise PairError(
-            "a pair made of plain functions cannot be copied: the functions would go on using the networks of the "
-            "original; build a second pair from a second call of the code that made this one"
-        )
+        raise _no_copy("made of plain functions")
+
+
+class _Shared(dict[str, nn.Parameter | None]):
+    """Parameters, of which modules elsewhere hold some too: what takes the place of one in here, they get as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holders: dict[str, list[tuple[nn.Module, str]]] = {}
+
+    def __setitem__(self, key: str, value: nn.Parameter | None) -> None:
+        super().__setitem__(key, value)
+        for module, name in self.holders.get(key, ()):
+            module._parameters[name] = value
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.holders:
+            raise _no_copy("that runs networks which are no attributes of it")
+        return _Shared, (), None, None, iter(self.items())
 
 
 class _PyroParams(nn.Module):
-    """The unconstrained values of ``pyro.param`` statements, as parameters."""
+    """The unconstrained values of ``pyro.param`` statements, as parameters.
+
+    Networks that the pair cannot see as submodules hold some of them, registered by ``pyro.module`` or ``PyroModule``. A
+    load, a move and `torch.func.functional_call` reach these networks through this module.
+    """
+
+    _parameters: _Shared
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parameters = _Shared()
+
+    def share(self, parameters: Collection[Tensor]) -> None:
+        """Find the networks that hold parameters of this module."""
+        keys = {id(parameter): key for key, parameter in self._parameters.items()}
+        for parameter, module, name in holders_of(parameters):
+            if not isinstance(module, _PyroParams):  # this one, or that of another pair
+                self._parameters.holders.setdefault(keys[id(parameter)], []).append((module, name))
+
+    def require_shared(self) -> None:
+        """Refuse a network in which a parameter was replaced, and which nothing trains from then on."""
+        for key, holders in self._parameters.holders.items():
+            for module, name in holders:
+                if module._parameters.get(name) is not self._parameters[key]:
+                    raise PairError(
+                        f"parameter '{name}' of a {type(module).__name__}, which the pair trains as 'pyro_params.{key}', "
+                        "was replaced by another one after the pair's first run",
+                        remedy="write new values into it (copy_), or build a new pair",
+                    )
 
     def add(self, name: str, value: Tensor) -> str:
         """Register a value under a name, and return its key; one that was loaded before takes the value's place."""
@@ -350,6 +399,13 @@ class _PyroParams(nn.Module):
         """Make room for a value that is about to be loaded."""
         if key not in self._parameters:
             self.register_parameter(key, nn.Parameter(torch.empty_like(value)))
+
+
+def _no_copy(kind: str) -> PairError:
+    return PairError(
+        f"a pair {kind} cannot be copied: the functions would go on using the networks of the original; build a second "
+        "pair from a second call of the code that made this one"
+    )
 
 
 def _place(name: str) -> tuple[tuple[str, ...], str]:

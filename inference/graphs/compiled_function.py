@@ -312,11 +312,8 @@ class CompiledFunction:
         return self._eagerly(inputs)
 
     def _eagerly(self, inputs: Sequence[Tensor]) -> tuple[Sequence[str], Sequence[Tensor]]:
-        program = PureProgram(self.pair, self.function, self.networks)
-        outputs = program(program.tensors(), inputs)
-        names, values = list(outputs), list(outputs.values())
-        self._write_buffers(names, values)
-        return names, values
+        outputs = PureProgram(self.pair, self.function, self.networks).by_pair(inputs)
+        return list(outputs), list(outputs.values())
 
     def _write_buffers(self, names: Sequence[str], values: Sequence[Tensor]) -> None:
         for name, value in zip(names, values, strict=True):

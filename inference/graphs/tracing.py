@@ -71,6 +71,12 @@ class PureProgram:
             )
         return found
 
+    def by_pair(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The function's outputs, with the pair's own tensors, which are updated as in eager mode."""
+        with quiet_pyro(), torch.enable_grad():
+            outputs = self.module(*inputs)
+        return {name: plain(value) for name, value in outputs.items() if value is not None}
+
     def __call__(self, tensors: Sequence[Tensor], inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """The function's outputs, by name, and ``buffer.NAME`` for each buffer that the run has replaced."""
         count = len(self.parameters)

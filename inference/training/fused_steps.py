@@ -25,7 +25,7 @@ from ..objectives.objective import Loss, State
 from .graph_check import difference, first_difference
 from .optimizer_steps import clip_gradients
 from .phases import TrainedPhase
-from .recorded_loss import GRADIENT, LOSS, MEASURED, STATE, Layout, named
+from .recorded_loss import GRADIENT, LOSS, MEASURED, STATE, UNSEEN, Layout, named
 from .recorded_steps import RecordedLoss
 
 __all__ = ["FusedSteps", "fused_steps", "gains_from_fusing", "is_recordable"]
@@ -174,13 +174,14 @@ class FusedSteps:
         """What differs between two calls: loss, state, buffers, and the mean gradients in place of the parameters.
 
         Adam makes a whole step of a gradient that is nothing but rounding error, as that of a bias before a batch norm.
+        A parameter without a gradient is one whose number of steps stays the same.
         """
-        names = [name for name, _ in self.recorded.trained]
+        names, moments = [name for name, _ in self.recorded.trained], self._own_moments()
 
         def comparable(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
             kept = {n: v for n, v in outputs.items() if not n.startswith(WRITTEN) and n.removeprefix("buffer.") not in names}
-            means = {f"{GRADIENT}{name}": outputs.get(f"{WRITTEN}{leading + i}") for i, name in enumerate(names)}
-            return {**kept, **{name: value for name, value in means.items() if value is not None}}
+            stepped = [i for i in range(len(names)) if f"{WRITTEN}{leading + 2 * len(names) + i}" in outputs]
+            return {**kept, **{f"{GRADIENT}{names[i]}": outputs.get(f"{WRITTEN}{leading + i}", moments[i]) for i in stepped}}
 
         return difference(comparable(graph), comparable(pair), self.recorded.precision)
 
@@ -233,6 +234,7 @@ class _Program:
             known = {name: value.detach() for name, value in found.items() if value is not None}
             state = named(known, STATE)
             sites.update({f"{name} (step {step} of the call)": v for name, v in known.items() if name.startswith(SITE)})
+            sites.update({name: value for name, value in known.items() if name.startswith(UNSEEN)})
             losses.append(known[LOSS])
             measured.append(named(known, MEASURED))
             gradients = [found.get(f"{GRADIENT}{name}") for name in self.one.trained]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..graphs.compiled_function import SITE
-from .recorded_loss import GRADIENT, LOSS, STATE
+from .recorded_loss import GRADIENT, LOSS, STATE, UNSEEN, named
 
 __all__ = ["difference", "first_difference"]
 
@@ -27,10 +27,18 @@ def difference(graph: Mapping[str, Tensor], pair: Mapping[str, Tensor], precisio
     Returns:
         A description of the first output that differs, or None where all agree.
     """
-    gradients = [value for name, value in pair.items() if name.startswith(GRADIENT)]
-    whole = math.sqrt(sum(float(value.double().square().sum()) for value in gradients))
+    pair = dict(pair)
+    for name, past in named(pair, UNSEEN).items():
+        pair[f"{GRADIENT}{name}"] = past + pair.get(f"{GRADIENT}{name}", 0.0)
+    gradients = named(pair, GRADIENT)
+    whole = math.sqrt(sum(float(value.double().square().sum()) for value in gradients.values()))
+    recorded = named(graph, GRADIENT)
+    for where, there, other in (("pair", gradients, recorded), ("graph", recorded, gradients)):
+        for name in there:
+            if name not in other:
+                return f"only the {where} gives the parameter '{name}' a gradient"
     for name, expected in pair.items():
-        if name.startswith(SITE):
+        if name.startswith((SITE, UNSEEN)):
             continue
         seen = graph.get(name)
         if seen is None or seen.shape != expected.shape:

@@ -19,10 +19,13 @@ from ..graphs.compiled_function import SITE
 from ..objectives.objective import LossFunction
 from .precision import Precision, computing_in
 
-__all__ = ["GRADIENT", "LOSS", "MEASURED", "STATE", "Layout", "LossAndGradient", "named"]
+__all__ = ["GRADIENT", "LOSS", "MEASURED", "STATE", "UNSEEN", "Layout", "LossAndGradient", "named"]
 
 LOSS, GRADIENT, STATE, MEASURED = "loss", "gradient.", "state.", "measured."
 """Names of outputs: the loss, and prefixes of the gradients, of the objective's state and of what it measured."""
+
+UNSEEN = "unseen."
+"""Prefix of gradients that reach a parameter past what stands in for it in a recorded run; only a fault has any."""
 
 
 def named(outputs: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -66,6 +69,7 @@ class LossAndGradient:
         networks: the objective's own networks.
         layout: how the inputs lie.
         precision: what the pair is run in.
+        own: the trained parameters themselves, to find programs that read them past the pair.
     """
 
     def __init__(
@@ -75,8 +79,10 @@ class LossAndGradient:
         networks: nn.Module,
         layout: Layout,
         precision: Precision = "float32",
+        own: Sequence[Tensor] = (),
     ) -> None:
         self.loss, self.trained, self.networks, self.layout, self.precision = loss, trained, networks, layout, precision
+        self.own = own
 
     def parameters(self, pair: Pair) -> list[Tensor]:
         """The trained parameters, as they are now."""
@@ -90,10 +96,13 @@ class LossAndGradient:
         with _SiteSums() as sites, computing_in(self.precision, inputs[0].device):
             found = self.loss(pair, batch, state, **({"beta": beta} if self.layout.with_beta else {}))
         trained = self.parameters(pair)
-        gradients = _separate(trained, torch.autograd.grad(found.value, trained, allow_unused=True), inputs)
+        replaced = {n: p for n, p, now in zip(self.trained, self.own, trained, strict=False) if p is not now}
+        both = torch.autograd.grad(found.value, [*trained, *replaced.values()], allow_unused=True)
+        gradients, unseen = _separate(trained, both[: len(trained)], inputs), both[len(trained) :]
         return {
             LOSS: found.value,
             **{f"{GRADIENT}{name}": gradient for name, gradient in zip(self.trained, gradients, strict=True)},
+            **{f"{UNSEEN}{name}": gradient for name, gradient in zip(replaced, unseen, strict=True)},
             **{f"{STATE}{name}": value for name, value in found.state.items()},
             **{f"{MEASURED}{name}": value.detach() for name, value in found.measured.items()},
             **sites.sums,

@@ -98,7 +98,8 @@ class RecordedLoss:
 
     def function(self, layout: Layout) -> LossAndGradient:
         """The loss and gradient as a function to record."""
-        return LossAndGradient(self.loss, [name for name, _ in self.trained], self.networks, layout, self.precision)
+        names, own = zip(*self.trained, strict=True)
+        return LossAndGradient(self.loss, names, self.networks, layout, self.precision, own)
 
     def complete(self, batch: Batch, state: State, beta: Tensor | None) -> State:
         """The state with all that the objective will carry, as zeros where it is not there yet.

@@ -1,9 +1,10 @@
-"""Which networks a Pyro program owns or names, found by reading it and without running it."""
+"""Which networks a Pyro program owns or names, found by reading it and without running it, and which hold a parameter."""
 
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+import gc
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -11,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["networks_of"]
+__all__ = ["holders_of", "networks_of"]
 
 
 def networks_of(program: Any, name: str, seen: set[int] | None = None) -> Iterator[tuple[str, nn.Module]]:
@@ -36,6 +37,16 @@ def networks_of(program: Any, name: str, seen: set[int] | None = None) -> Iterat
             program = {f"{name}_{place}": value for place, value in enumerate(program)}
         items = program if isinstance(program, dict) else getattr(program, "__dict__", {})
         yield from ((str(key).replace(".", "_"), value) for key, value in items.items() if isinstance(value, nn.Module))
+
+
+def holders_of(parameters: Collection[Tensor]) -> Iterator[tuple[Tensor, nn.Module, str]]:
+    """The parameters, each with a module that holds it and its name there: all modules, however a program reaches them."""
+    wanted = {id(parameter) for parameter in parameters}
+    for module in gc.get_objects() if wanted else ():
+        if issubclass(type(module), nn.Module):  # isinstance would ask proxies for what they stand for
+            for name, parameter in module.__dict__.get("_parameters", {}).items():
+                if id(parameter) in wanted:
+                    yield parameter, module, name
 
 
 def _named_by(function: FunctionType) -> Iterator[tuple[str, Any]]:

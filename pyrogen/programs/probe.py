@@ -7,9 +7,12 @@ objection, which those uses raise.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import pyro
 import pyro.poutine as poutine
@@ -57,7 +60,7 @@ def probe(pair: Program, batch: Batch) -> Structure:
         _own_random_numbers(batch),
         evaluation_mode(pair),
         frozen_stay_frozen(pair),
-        _only_own_modes(pair),
+        _own_networks(pair),
         pair.scope(),
     ):
         probed, guide, model = _first_run(pair, batch)
@@ -95,15 +98,17 @@ def frozen_stay_frozen(pair: Program) -> Iterator[None]:
 
 
 @contextmanager
-def _only_own_modes(pair: Program) -> Iterator[None]:
-    """Refuse dropout and batch normalization in networks that the pair's ``eval()`` does not reach."""
+def _own_networks(pair: Program) -> Iterator[None]:
+    """Refuse layers whose mode the pair's ``eval()`` does not set, and warn of those whose parameters no fit trains."""
+    called: WeakSet[nn.Module] = WeakSet()  # what a run makes for itself is gone after it
 
     def check(module: nn.Module, inputs: Any) -> None:
+        called.add(module)
         if module.training and isinstance(module, _DropoutNd | _BatchNorm) and all(module is not m for m in pair.modules()):
             raise faults.UNOWNED_NETWORK.error(
                 f"the pair runs a {type(module).__name__} that it does not own, so that the layer would stay in training "
                 "mode when the pair is evaluated",
-                line=program_line(),
+                line=program_line(sys._getframe(1)),
             )
 
     handle = register_module_forward_pre_hook(check)
@@ -111,6 +116,15 @@ def _only_own_modes(pair: Program) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+    own = {id(parameter) for parameter in pair.parameters()}
+    for module in called:
+        if any(p is not None and p.requires_grad and id(p) not in own for p in module._parameters.values()):
+            warnings.warn(
+                f"the pair runs a {module} whose parameters are not the pair's, so that no fit trains them: register its "
+                "network by pyro.module, name it in the model or guide itself, make the pair a subclass of Pair with the "
+                "network as an attribute, or freeze it by requires_grad_(False)",
+                stacklevel=5,
+            )
 
 
 def _first_run(pair: Program, batch: Batch) -> tuple[Batch, Any, Any]:

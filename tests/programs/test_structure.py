@@ -15,6 +15,7 @@ from torch import nn
 from pyrogen.errors import NotPerDatum, PairError, PyrogenError
 from pyrogen.inference import ELBO, log_weights
 from pyrogen.pair import Pair
+from pyrogen.programs.source_lines import line_at
 
 ROWS = 8
 X = torch.randn(ROWS, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -784,6 +785,13 @@ def test_a_faulty_pair_is_refused_by_name(model, guide, batch, message):
             pair.structure(batch)
     assert pair.training
     assert len(pyro.get_param_store()) == 0
+
+
+def test_a_layer_that_the_pair_does_not_own_is_refused_at_the_line_that_calls_it():
+    model = hidden_dropout()
+    with pytest.raises(PyrogenError) as caught:
+        Pair.of(model, vae_guide).structure(X)
+    assert caught.value.line == line_at(__file__, model.__code__.co_firstlineno + 3)
 
 
 def test_a_fault_shows_in_a_batch_that_is_like_an_earlier_one():
