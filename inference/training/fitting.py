@@ -117,6 +117,13 @@ def fit(
     processes is resumed by n. What takes a whole batch (batch norm, free bits) takes a process's share of it, and batch
     norm's running statistics are in the end those of the first process.
 
+    Before the first step the pair is examined on the first batch. It runs once for its sites and plates; three times on a
+    part of the batch, which shows whether it is amortized and whether data mix; with k particles at once, and with each of
+    them alone, on draws of the guide and of the prior (k is 2, or the next prime that is no size of the pair); once for the
+    cheap rules of `pyrogen.check`; and once on the most extreme data, which may lie outside the likelihood's support. That
+    makes 7 + k runs of the guide and 8 + 2k of the model. A later fit to such batches repeats the last of them only. A
+    recorded loss takes three more: for what the objective carries, for the recording, for its check; ``"auto"`` times two.
+
     Args:
         pair: the pair; it is moved to the device and trained in place. It goes on from the values that it has, and one of
             `Pair.of` from those that Pyro's own SVI has left in Pyro's parameter store; ``fresh=True`` there begins anew.

@@ -71,9 +71,9 @@ def probe(pair: Program, batch: Batch) -> Structure:
         check_support(model)
         amortized, entangled = run_of_part(pair, probed, nesting, guide, model)
         compared = index(probed, slice(_COMPARED_ROWS)) if amortized else probed
-        loop = vectorization_failure(pair, compared, nesting)
+        loop = vectorization_failure(pair, compared, nesting, guide)
         if loop is not None and compared is not probed and _takes_a_fixed_number(pair, guide, model):
-            loop = vectorization_failure(pair, probed, nesting)  # of so few rows it could not take that many
+            loop = vectorization_failure(pair, probed, nesting, guide)  # of so few rows it could not take that many
         points = _point_masses(pair, probed, nesting, guide, model)
     return _describe(pair, length(probed), guide, model, nesting, amortized, loop, entangled, points)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,42 +67,34 @@ def run_of_part(pair: Program, batch: Batch, nesting: int, guide: Any, model: An
     return True, None
 
 
-def vectorization_failure(pair: Program, batch: Batch, nesting: int) -> str | None:
+def vectorization_failure(pair: Program, batch: Batch, nesting: int, seen: Any) -> str | None:
     """Run particles at once and one after the other on the same latents: do they agree?
 
-    The latents are the guide's, and then the prior's: those of a guide that has collapsed hardly differ.
+    The latents are the guide's, and then the prior's: those of a guide that has collapsed hardly differ. Sizes that a trace
+    of the guide has `seen` are no number of particles, or a particle could pass for one of these dimensions.
     """
     args, kwargs = arguments(batch)
-    count = 2
+    taken = {length(batch), *(size for _, site in samples(seen) for size in site["value"].shape)}
+    count = next(number for number in (2, 3, 5, 7, 11, 13, 17) if number not in taken or number == 17)
+    run = partial(run_model, pair, args, kwargs, nesting=nesting)
     try:
-        guide = run_guide(pair, args, kwargs, nesting=nesting)
-        taken = {length(batch), *(size for latent in guide.latents().values() for size in latent.shape)}
-        # Another number than any dimension has, or a particle could pass for one of these.
-        count = next(number for number in (2, 3, 5, 7, 11, 13, 17) if number not in taken or number == 17)
         guide = run_guide(pair, args, kwargs, particles=count, nesting=nesting)
-        model = run_model(pair, args, kwargs, guide.latents(), indices=guide.indices, particles=count, nesting=nesting)
-        for particle in range(count):
-            given = _of_particle(guide, particle, nesting)
-            alone = [run_guide(pair, args, kwargs, nesting=nesting, given=given, indices=guide.indices) for _ in range(2)]
-            after = [run_model(pair, args, kwargs, a.latents(), indices=guide.indices, nesting=nesting) for a in alone]
-            different = _difference(alone, guide, particle, nesting) or _difference(after, model, particle, nesting)
-            if different:
-                return different
+        model = run(guide.latents(), indices=guide.indices, particles=count)
+
+        def both(given: dict[str, Tensor]) -> list[Sites]:
+            drawn = run_guide(pair, args, kwargs, nesting=nesting, given=given, indices=guide.indices)
+            return [drawn, run(drawn.latents(), indices=guide.indices)]
+
+        if different := _difference(both, [guide, model], count, nesting):
+            return different
     except Exception as error:  # whatever the program raises on tensors with one more dimension
         reason = (str(error).splitlines() or ["no reason given"])[0]
         return f"{count} particles do not run at once: {type(error).__name__}: {reason}"
     try:
-        prior = run_model(pair, args, kwargs, {}, indices=guide.indices, particles=count, nesting=nesting, draw=True)
-        for particle in range(count):
-            given = _of_particle(prior, particle, nesting)
-            alone = [
-                run_model(pair, args, kwargs, given, indices=guide.indices, nesting=nesting, draw=True) for _ in range(2)
-            ]
-            if different := _difference(alone, prior, particle, nesting):
-                return different
+        prior = run({}, indices=guide.indices, particles=count, draw=True)
+        return _difference(lambda given: [run(given, indices=guide.indices, draw=True)], [prior], count, nesting)
     except Exception:  # a prior that cannot be drawn from, or draws that the model cannot bear
         return None
-    return None
 
 
 def log_probs(
@@ -130,15 +124,33 @@ def _of_particle(sites: Sites, particle: int, nesting: int) -> dict[str, Tensor]
     }
 
 
-def _difference(alone: list[Sites], together: Sites, particle: int, nesting: int) -> str | None:
-    """The site at which two runs of one particle agree with each other, and not with the run of all."""
-    for name, site in alone[0].visited.items():
-        once, again, many = site.log_prob(), alone[1].visited[name].log_prob(), together.visited[name].log_prob()
-        many = many[particle] if many.dim() > nesting else many
-        shapes = [(1,) * (nesting - values.dim()) + tuple(values.shape) for values in (once, many)]  # (plates...)
-        if close(once, again) and (shapes[0] != shapes[1] or not close(once.reshape(shapes[0]), many.reshape(shapes[1]))):
-            return f"site '{name}' has another log probability when several particles run at once"
+def _difference(
+    alone: Callable[[dict[str, Tensor]], list[Sites]], together: list[Sites], count: int, nesting: int
+) -> str | None:
+    """The site at which a particle that runs alone, again and again, has another log probability than in the run of all."""
+    for particle in range(count):
+        given = _of_particle(together[0], particle, nesting)
+        runs = zip(alone(given), together, strict=True)
+        apart = [
+            (which, name, site.log_prob())
+            for which, (one, many) in enumerate(runs)
+            for name, site in one.visited.items()
+            if not _same(site.log_prob(), many.visited[name].log_prob(), particle, nesting)
+        ]
+        again = alone(given) if apart else []  # what differs from run to run anyway says nothing
+        for which, name, once in apart:
+            if close(once, again[which].visited[name].log_prob()):
+                return f"site '{name}' has another log probability when several particles run at once"
     return None
+
+
+def _same(once: Tensor, many: Tensor, particle: int, nesting: int) -> bool:
+    """Whether a log probability of one particle is that in a run of several, but for plates of size one."""
+    many = many[particle] if many.dim() > nesting else many
+    first, second = (
+        values.reshape((1,) * (nesting - values.dim()) + values.shape) for values in (once, many)
+    )  # (plates...)
+    return close(first, second)
 
 
 def close(first: Tensor, second: Tensor, slack: float = 1.0) -> bool:

@@ -194,6 +194,24 @@ def test_an_unregistered_network_is_left_alone_and_named(place):
     assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 
+def test_a_network_that_each_run_makes_anew_is_trained_without_a_word():
+    """Of many data the first run is of a few, and then done again: what it has made is gone."""
+    results = []
+    for compile in (False, "graph"):
+
+        def model(x):
+            net = nn.Linear(4, 4)
+            pyro.module("net", net, update_module_params=True)
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(net(torch.ones_like(x)), 1.0).to_event(1), obs=x)
+
+        pair = Pair.of(model)
+        run = fit(pair, X.repeat(200, 1), batch_size=5000, steps=8, lr=0.02, progress=False, log_every=1, compile=compile)
+        results.append([row["loss"] for row in run.history])
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+    assert results[0] == sorted(results[0], reverse=True)
+
+
 def test_a_frozen_network_is_a_constant_without_a_word():
     results = []
     for compile in (False, "graph"):

@@ -69,6 +69,29 @@ def test_reaches_the_maximum_likelihood_of_probabilistic_pca():
     assert best - 0.01 < evidence < best + 0.5
 
 
+@pytest.mark.parametrize(("latent", "k"), [(2, 3), (3, 2)])  # of the first primes, that which is no size of the pair
+@pytest.mark.parametrize(("compile", "recorded"), [(False, None), ("graph", 3), ("auto", 5)])
+def test_the_pair_runs_as_often_before_the_first_step_as_is_said(latent, k, compile, recorded):
+    assert "7 + k runs of the guide and 8 + 2k of the model" in fit.func.__doc__
+    runs = {"guide": 0, "model": 0}
+
+    class Counted(VAE):
+        def guide(self, x):
+            runs["guide"] += 1
+            super().guide(x)
+
+        def model(self, x):
+            runs["model"] += 1
+            super().model(x)
+
+    pair = Counted((6,), latent=latent, hidden=(8,))
+    steps = 1 if recorded is None else recorded  # a recorded step runs no program
+    fit(pair, data(), steps=1, batch_size=16, compile=compile)
+    assert runs == {"guide": 7 + k + steps, "model": 8 + 2 * k + steps}
+    fit(pair, data(), steps=1, batch_size=16, compile=compile)
+    assert runs == {"guide": 7 + k + 2 * steps + 1, "model": 8 + 2 * k + 2 * steps + 1}
+
+
 SCHEDULERS = {
     "none": None,
     "cosine": "cosine",
