@@ -13,7 +13,9 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyro
+import pyro.poutine as poutine
 import torch
+from pyro.poutine.guide import GuideMessenger
 from torch import Tensor, nn
 from torch.distributions import Transform
 from torch.distributions.constraints import real
@@ -316,7 +318,11 @@ class _FunctionPair(Pair):
         return self._programs[0](*args, **kwargs)
 
     def guide(self, *args: Any, **kwargs: Any) -> Any:
-        return None if self._programs[1] is None else self._programs[1](*args, **kwargs)
+        program = self._programs[1]
+        if isinstance(program, GuideMessenger):  # it runs the model, whose observed sites and factors are no part of a guide
+            with poutine.block(hide_fn=lambda msg: msg["type"] == "sample" and msg["is_observed"]):
+                return program(*args, **kwargs)
+        return None if program is None else program(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pair:
         raise _no_copy("made of plain functions")
