@@ -8,6 +8,8 @@ from typing import Any, TypedDict
 import torch
 from pyro.util import check_site_shape
 from torch import Tensor
+from torch.distributions import Multinomial
+from torch.distributions.constraints import independent, nonnegative_integer
 
 from ..errors import PairError
 from . import faults
@@ -248,7 +250,10 @@ def check_observed(
         return
     element = innermost(fn)  # element by element, where the event is one of independent elements
     try:
-        valid = element.support.check(value)
+        support = element.support
+        if isinstance(element, Multinomial) and not element._validate_args:  # as one does that leaves its total out
+            support = independent(nonnegative_integer, 1)
+        valid = support.check(value)
     except (AttributeError, NotImplementedError):  # a distribution that does not know its support
         return
     if bool(valid.all()):

@@ -84,7 +84,8 @@ def broadcast_data(subject: Subject) -> Iterator[Seen]:
         if not site["is_observed"] or not isinstance(value, Tensor) or value.numel() <= 1 or 0 in fn.event_shape:
             continue
         given, declared = tuple(value.shape[value.dim() - fn.event_dim :]), tuple(fn.event_shape)
-        if given != declared:
+        any_length = getattr(innermost(fn), "duration", 0) is None  # a hidden Markov model that is the same at all times
+        if given[any_length:] != declared[any_length:]:
             yield Seen(
                 f"site '{name}' observes a value of shape {tuple(value.shape)} where its distribution has batch shape "
                 f"{tuple(fn.batch_shape)} and event shape {declared}, and broadcasting hides it",
