@@ -22,7 +22,7 @@ from .internals import compile_errors, compiled_with_inductor
 from .products import least_flops, use_onednn
 from .tracing import Graph, own_generators
 
-__all__ = ["Backend", "CompilerMissing", "Executable", "build"]
+__all__ = ["Backend", "CompilerMissing", "Executable", "build", "copied"]
 
 _CLEARLY = 0.97
 
@@ -78,7 +78,7 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
             "fallback_random": True,  # the same random numbers as an eager run
             "triton.cudagraphs": not on_cpu,
         }
-        copies = [tensor.detach().clone() for tensor in example]
+        copies = [copied(tensor) for tensor in example]
         try:
             with own_generators(example[0].device), torch.no_grad():
                 call = compiled_with_inductor(module, copies, options)
@@ -95,6 +95,16 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
                 "empty inductor's cache (TORCHINDUCTOR_CACHE_DIR); or fit with compile='graph', which needs no compiler"
             ) from error
     return Executable(call, graph.outputs, graph.constants, backend, operations, products, time.perf_counter() - start)
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """A copy that lies in memory as the tensor does, which inductor relies on; of an expanded one, the tensor itself."""
+    if tensor.is_contiguous():
+        return tensor.detach().clone()
+    if any(stride == 0 < size - 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
+        return tensor.detach()  # which nothing can write to
+    result = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+    return result.copy_(tensor.detach())
 
 
 def _is_faster(first: Callable[..., Any], second: Callable[..., Any], tensors: Sequence[Tensor], rounds: int = 7) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pyrogen.errors import ConfigurationError, DataError, GraphMismatch, NotTraceable
 from pyrogen.pair import Pair
 
-from .backend import Backend, Executable, build
+from .backend import Backend, Executable, build, copied
 from .tracing import Function, Graph, PureProgram, own_generators, record
 
 __all__ = ["SITE", "WRITTEN", "Compile", "CompileReport", "CompiledFunction", "require_compile"]
@@ -160,7 +160,7 @@ class CompiledFunction:
         leading, inputs = inputs, [*inputs, *carried] if carried else inputs
         if self.report.fallback is not None:
             return self._eagerly(inputs)
-        key = (*(tensor.shape for tensor in leading), *(part.training for part in self._parts))
+        key = (*(t.shape if t.is_contiguous() else (t.shape, t.stride()) for t in leading), *(part.training for part in self._parts))
         entry = self._entries.get(key)
         try:
             if entry is None:
@@ -285,8 +285,8 @@ class CompiledFunction:
         self, entry: _Entry, what: PureProgram | Executable, inputs: Sequence[Tensor], seed: int
     ) -> dict[str, Tensor]:
         """What a program or its executable computes, with the state left as it is, and the buffers that it has written."""
-        copies = [tensor.detach().clone() for tensor in entry.tensors]
-        given = [value.clone() for value in inputs]
+        copies = [copied(tensor) for tensor in entry.tensors]
+        given = [copied(value) for value in inputs]
         with own_generators(inputs[0].device):
             if seed:
                 torch.manual_seed(seed)

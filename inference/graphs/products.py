@@ -50,9 +50,9 @@ def least_flops(threads: int) -> float:
     generator = torch.Generator().manual_seed(0)
     faster_from = float("inf")
     for rows, inner, columns in reversed(_SIZES):
-        x = torch.rand(rows, inner, generator=generator)
-        weight = torch.rand(columns, inner, generator=generator)
-        slope = torch.rand(rows, columns, generator=generator)
+        x = torch.rand(rows, inner, generator=generator, dtype=torch.float32)
+        weight = torch.rand(columns, inner, generator=generator, dtype=torch.float32)
+        slope = torch.rand(rows, columns, generator=generator, dtype=torch.float32)
         # A layer forward, the gradient of its inputs, and that of its weight.
         layouts = ((x, weight.t()), (slope, weight), (slope.t(), x))
         own, other = _least_seconds(
