@@ -160,7 +160,10 @@ class CompiledFunction:
         leading, inputs = inputs, [*inputs, *carried] if carried else inputs
         if self.report.fallback is not None:
             return self._eagerly(inputs)
-        key = (*(t.shape if t.is_contiguous() else (t.shape, t.stride()) for t in leading), *(part.training for part in self._parts))
+        key = (
+            *(t.shape if t.is_contiguous() else (t.shape, t.stride()) for t in leading),
+            *(part.training for part in self._parts),
+        )
         entry = self._entries.get(key)
         try:
             if entry is None:

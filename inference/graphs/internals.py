@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -97,9 +98,16 @@ def compiled_with_inductor(
     for node in module.graph.nodes:
         node.meta.clear()  # made by several fake modes, which inductor refuses to mix
     if hasattr(torch._inductor, "standalone_compile"):
-        artifact = torch._inductor.standalone_compile(
-            module, list(example), dynamic_shapes="from_example_inputs", options={"config_patches": options}
-        )
+        # It warns where the artifact cannot be saved, which nobody asked for.
+        log = logging.getLogger("torch._inductor.standalone_compile")
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
+            artifact = torch._inductor.standalone_compile(
+                module, list(example), dynamic_shapes="from_example_inputs", options={"config_patches": options}
+            )
+        finally:
+            log.setLevel(level)
         # The artifact's own call is one Python frame around this function.
         return getattr(artifact, "_compiled_fn", artifact)
     return torch.compile(module, fullgraph=True, dynamic=False, options=options)

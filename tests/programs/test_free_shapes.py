@@ -74,5 +74,5 @@ def test_counts_without_their_total():
 
 @pytest.mark.parametrize(("validate", "value"), [(None, COUNTS), (False, COUNTS - 1), (False, COUNTS + 0.5)])
 def test_what_is_no_count_is_refused(validate, value):
-    with pytest.raises(PairError, match="outside the support of Multinomial|to satisfy the constraint|Expected value"):
+    with pytest.raises(PairError, match=r"outside the support of Multinomial|to satisfy the constraint|Expected value"):
         counts(validate).structure(value)

@@ -206,7 +206,9 @@ def test_a_network_that_each_run_makes_anew_is_trained_without_a_word():
                 pyro.sample("x", dist.Normal(net(torch.ones_like(x)), 1.0).to_event(1), obs=x)
 
         pair = Pair.of(model)
-        run = fit(pair, X.repeat(200, 1), batch_size=200 * len(X), steps=8, lr=0.02, progress=False, log_every=1, compile=compile)
+        run = fit(
+            pair, X.repeat(200, 1), batch_size=200 * len(X), steps=8, lr=0.02, progress=False, log_every=1, compile=compile
+        )
         results.append([row["loss"] for row in run.history])
     assert results[0] == pytest.approx(results[1], rel=1e-5)
     assert results[0] == sorted(results[0], reverse=True)

@@ -14,6 +14,7 @@ from torch import nn
 
 from pyrogen import Pair
 from pyrogen.inference import ELBO
+from pyrogen.inference.graphs.products import least_flops
 from pyrogen.inference.weights import chunk_weights as weigher
 from pyrogen.inference.weights.chunks import log_weights
 from pyrogen.models import LinearGaussianVAE
@@ -86,3 +87,43 @@ def test_log_weights_are_those_of_the_pair(monkeypatch):
             weights[compile] = log_weights(pair, BATCHES[0], 1024)
     assert (report.backend, report.compilations) == ("inductor", 1)
     torch.testing.assert_close(weights[True], weights[False], rtol=1e-4, atol=1e-5)
+
+
+class Views(Pair):
+    """Constants, and data, that lie otherwise in memory than their shapes say."""
+
+    def __init__(self):
+        super().__init__()
+        self.loc, self.map = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3, 4))
+        self.prior, self.wide = torch.zeros(1).expand(4), torch.ones(4, 6)
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(self.prior, 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z @ self.wide[:, ::2] + self.loc, 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x @ self.map, 1.0).to_event(1))
+
+
+def test_expanded_and_sliced_tensors_are_taken_as_they_lie(train, assert_same, caplog):
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(9))
+    wide = torch.empty(8, 6)
+    wide[:, ::2] = x
+    batches = [x[:1].expand(8, 3), wide[:, ::2], x.T.contiguous().T, x, x[:1].expand(8, 3)]
+    by_pair, by_inductor = (train(Views, ELBO, batches, compile=compile) for compile in (False, True))
+    assert_same(by_pair, by_inductor, rtol=1e-4, atol=1e-5)
+    assert by_inductor.report.backend == "inductor"
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_double_precision_by_default(train, assert_same):
+    torch.set_default_dtype(torch.float64)
+    try:
+        least_flops.cache_clear()
+        batches = [batch.double() for batch in BATCHES[:2]]
+        by_pair, by_inductor = (train(Views, ELBO, batches, compile=compile) for compile in (False, True))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same(by_pair, by_inductor, rtol=1e-9, atol=1e-10)
