@@ -9,7 +9,7 @@ TYPES := .venv-types
 
 help:
 	@echo "make demo   install, train a VAE on embedded digits, evaluate it, write runs/demo/report.html"
-	@echo "make test   install and run all tests and doctests"
+	@echo "make test   install and run all tests and doctests, on all cores"
 	@echo "make lint   ruff: style and format"
 	@echo "make types  mypy --strict on the built wheel, installed by itself"
 	@echo "make bench  the benchmarks (PYROGEN_MNIST names the folder with the MNIST files;"
@@ -24,7 +24,7 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
