@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands."""
+"""What the pages show runs as it stands, and their links and tables are right."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = ["compiled.md", "monte-carlo.md"]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 SMALLER = {"epochs=20": "epochs=1, progress=False", "IWAE(50)": "IWAE(5)", "5000": "100"}
 
 
 def blocks(text):
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def run(code, name):
+    exec(compile(code, name, "exec"), {"__name__": "page"})
 
 
 def test_the_pair_of_the_readme_runs(tmp_path, monkeypatch, capsys):
@@ -23,19 +27,44 @@ def test_the_pair_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     for large, small in SMALLER.items():
         assert large in code
         code = code.replace(large, small)
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    run(code, "README.md")
     assert "ELBO" in capsys.readouterr().out
     assert {"checkpoint.pt", "comparison.json", "comparison.nc"} <= {f.name for f in (tmp_path / "runs/mine").iterdir()}
 
 
-PAGES_BLOCKS = [code for page in PAGES for code in blocks((ROOT / "docs" / page).read_text())]
-
-
-@pytest.mark.parametrize("code", [*blocks(README)[1:], *PAGES_BLOCKS])
+@pytest.mark.parametrize("code", blocks(README)[1:])
 def test_the_other_blocks_run(code):
-    exec(compile(code, "a page", "exec"), {"__name__": "page"})
+    run(code, "README.md")
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", README))))
-def test_links_lead_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page.read_text())], ids=lambda page: page.name)
+def test_a_page_runs_from_top_to_bottom(page):
+    run("\n".join(blocks(page.read_text())), page.name)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link}
+    assert [link for link in sorted(links) if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
+    assert [page for page in sorted(pages) if f"({page})" not in index] == []
+
+
+def named_folders(text):
+    return {folder.rstrip("/") for folder in re.findall(r"^\|[^|]*`([\w/]+/)`", text, re.MULTILINE)}
+
+
+def test_the_tables_of_folders_are_the_tree():
+    assert named_folders(README) == {file.parent.name for file in ROOT.glob("[!.]*/*.py")} | {"docs"}
+    files = [
+        file
+        for pattern in ("*/__init__.py", "pyrogen/*/__init__.py", "inference/*/__init__.py")
+        for file in ROOT.glob(pattern)
+    ]
+    packages = {file.parent.relative_to(ROOT).as_posix() for file in files}
+    assert named_folders((ROOT / "CONTRIBUTING.md").read_text()) == packages
