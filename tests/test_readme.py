@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from pyrogen.cli import main
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 SMALLER = {"epochs=20": "epochs=1, progress=False", "IWAE(50)": "IWAE(5)", "5000": "100"}
+SMALLER_COMMANDS = {
+    "mnist:FOLDER": "digits",
+    "--epochs 20": "--epochs 1",
+    "--compile": "--compile graph",
+    "iwae:50 is:5000 ais:1000": "iwae:5 is:100 ais:5 --rows 3",
+    "examine runs/mnist": "examine runs/mnist --what calibration --simulations 50",
+    "examples/": f"{ROOT}/examples/",
+}
 
 
 def blocks(text):
@@ -30,6 +40,16 @@ def test_the_pair_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     run(code, "README.md")
     assert "ELBO" in capsys.readouterr().out
     assert {"checkpoint.pt", "comparison.json", "comparison.nc"} <= {f.name for f in (tmp_path / "runs/mine").iterdir()}
+
+
+def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    commands = [line for line in README.splitlines() if line.startswith("pyrogen ")]
+    for large, small in SMALLER_COMMANDS.items():
+        assert any(large in line for line in commands)
+        commands = [line.replace(large, small) for line in commands]
+    for line in commands:
+        assert main(line.split()[1:]) == 0, line
 
 
 @pytest.mark.parametrize("code", blocks(README)[1:])
