@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 import re
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def test_every_page_is_in_the_index():
     index = (ROOT / "docs" / "index.md").read_text()
     pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
     assert [page for page in sorted(pages) if f"({page})" not in index] == []
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES], ids=lambda page: page.name)
+def test_files_and_modules_that_a_page_names_exist(page):
+    text = page.read_text()
+    files = re.findall(r"`((?:pyrogen|models|inference|tests|docs|benchmarks|examples)/[\w/.-]+)", text)
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    assert [name for name in re.findall(r"\bpyrogen(?:\.\w+)+", text) if pydoc.locate(name) is None] == []
 
 
 def named_folders(text):
