@@ -36,7 +36,7 @@ from pyrogen.inference.estimators.annealing.pilot import plan
 from pyrogen.inference.weights.terms import weigh
 from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 
-# Beta draws have no meta kernel in torch: `tests/models/test_contract.py` gives that pair its draw.
+# Beta draws have no meta kernel in torch: `tests/contracts/test_pairs.py` gives that pair its draw.
 PAIRS = {
     "vae": lambda: VAE((9,), latent=2, hidden=(8,)),
     "conv vae": lambda: VAE((1, 8, 8), latent=2, hidden=(8,), architecture="conv"),

@@ -75,8 +75,8 @@ class CausalNetwork(nn.Module, ABC):
     To write one, call this constructor (or set the attributes below), and define `forward`, `start` and `step` from one
     definition of each layer; define `groups` if the order is not raster order. Register masks and orders as buffers, so
     that they are saved and moved with the parameters. The contract test in
-    ``tests/distributions/test_autoregressive_contract.py`` runs over all networks: add a case to
-    ``tests/distributions/causal_cases.py``.
+    ``tests/contracts/test_causal_networks.py`` runs over all networks: add a case to
+    ``tests/contracts/causal_cases.py``.
 
     Attributes:
         grid: (height, width), or (length,).

@@ -1,4 +1,4 @@
-"""Tests of several files share the list of causal networks in `causal_cases.py`, which they import from this folder."""
+"""Contract tests of causal networks share the list in `causal_cases.py`, which they import from this folder."""
 
 from __future__ import annotations
 

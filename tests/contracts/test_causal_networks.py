@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
 
@@ -16,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pyrogen.distributions import Autoregressive
 from pyrogen.distributions.families import Bernoulli, Categorical, DiscretizedLogisticMixture
+from pyrogen.nets import causal
 from pyrogen.nets.causal import check_causal
 
 DRAWS = 20_000
@@ -82,6 +84,13 @@ def follow(distribution, value):
         previous = encoded[..., list(group)]
     order = torch.tensor([position for group in network.groups for position in group])
     return torch.cat(found, -1)[..., order.argsort()]
+
+
+def test_every_network_is_a_case():
+    public = {getattr(causal, name) for name in causal.__all__}
+    networks = {cls for cls in public if isinstance(cls, type) and issubclass(cls, causal.CausalNetwork)}
+    made = {type(case.make(1, 1)) for case in CASES.values()}
+    assert {cls for cls in networks if not inspect.isabstract(cls)} - made == set()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 
+from pyrogen import distributions
 from pyrogen.distributions import ContinuousBernoulli, DiscretizedLogistic, Enumerated, GridCategorical
 
 DRAWS = 100_000
@@ -54,6 +55,8 @@ DISCRETE = {
     "enumerated": enumerated,
 }
 ALL = {**DISCRETE, "continuous bernoulli": continuous_bernoulli}
+NETWORKS = {"Autoregressive", "MADE", "PixelCNN", "PixelRNN", "WaveNet", "CausalTransformer"}  # in test_causal_networks.py
+ELSEWHERE = {"BayesianNetwork", "Ensemble"}  # each has a file in tests/distributions
 
 
 def values_of(distribution):
@@ -62,6 +65,12 @@ def values_of(distribution):
         size = (-1, *[1] * len(distribution.batch_shape), *distribution.event_shape)
         return distribution.states.reshape(size).expand(-1, *distribution.batch_shape, -1)
     return distribution.enumerate_support()
+
+
+def test_every_distribution_is_a_case():
+    public = {cls for name in distributions.__all__ if issubclass(cls := getattr(distributions, name), Distribution)}
+    made = {type(make(torch.float64)) for make in ALL.values()}
+    assert {cls.__name__ for cls in public - made} == NETWORKS | ELSEWHERE
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str)

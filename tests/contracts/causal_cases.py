@@ -1,4 +1,4 @@
-"""All causal networks, tiny ones, for the contract test in `test_autoregressive_contract.py`.
+"""All causal networks, tiny ones, for the contract test in `test_causal_networks.py`.
 
 To add a network, append cases: at most six positions, for all binary images to be enumerated; one with a vector as context
 and one with a map, if the network takes them; one with dropout or batch normalization, if it has any.
