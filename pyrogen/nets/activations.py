@@ -29,10 +29,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
 
 
 def make_activation(activation: Activation) -> nn.Module:
-    """Make a new activation module from its name or its class.
-
-    Args:
-        activation: a key of `ACTIVATIONS`, or a callable without arguments that returns a module.
+    """Make a new activation module.
 
     Raises:
         ConfigurationError: no activation has that name, or the callable makes no module.
@@ -47,7 +44,6 @@ def make_activation(activation: Activation) -> nn.Module:
         return ACTIVATIONS[activation]()
     made = activation() if callable(activation) else activation
     if not isinstance(made, nn.Module):
-        raise ConfigurationError(
-            f"an activation must be a name or a callable that makes a module, and this gives a {type(made).__name__}"
-        )
+        seen = type(made).__name__
+        raise ConfigurationError(f"an activation must be a name or a callable that makes a module, and this gives a {seen}")
     return made

@@ -31,12 +31,12 @@ def make_encoder(
     """A network from flattened data, (..., all elements of `shape`), to (..., outputs).
 
     Args:
-        architecture: see `Architecture`.
+        architecture: ``"mlp"`` or ``"conv"``.
         shape: shape of a datum.
-        outputs: how many numbers it gives.
+        outputs: numbers given for a datum.
         hidden: sizes of the dense hidden layers, from the data inwards.
         channels: with ``"conv"``, the channels of each convolution, from the image inwards.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module.
+        activation: see `Activation`.
 
     Raises:
         ConfigurationError: there is no such architecture, or a size cannot be used.
@@ -61,19 +61,9 @@ def make_decoder(
     channels: Sequence[int],
     activation: Activation,
 ) -> nn.Module:
-    """The mirror of `make_encoder`: from (..., latent) to (..., outputs * all elements of `shape`), parameter by parameter.
+    """The mirror of `make_encoder`, of the same arguments: from (..., latent) to (..., outputs * all elements of `shape`).
 
-    Args:
-        architecture: see `Architecture`.
-        latent: number of latent dimensions.
-        shape: shape of a datum.
-        outputs: how many numbers it gives for each element.
-        hidden: as of `make_encoder`, from the data inwards.
-        channels: likewise.
-        activation: likewise.
-
-    Raises:
-        ConfigurationError: there is no such architecture, or a size cannot be used.
+    There are `outputs` numbers for each element of a datum, the first ones of all elements before the second ones.
 
     Example:
         >>> make_decoder("mlp", 2, (1, 3, 3), 2, (), (), "relu")

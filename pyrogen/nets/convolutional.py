@@ -31,8 +31,8 @@ class ConvEncoder(nn.Module):
         out_features: size of the last dimension of the output.
         channels: output channels of each convolution, from the image inwards.
         hidden: sizes of the perceptron's hidden layers.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module.
-        kernel: side of the convolutions' kernels, odd.
+        activation: see `Activation`.
+        kernel: side of the kernels, odd.
 
     Raises:
         ConfigurationError: a size cannot be used, or no activation has that name.
@@ -58,22 +58,12 @@ class ConvEncoder(nn.Module):
         stages, sizes = _stages(self.shape, channels)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(stages):
-            layers += [
-                nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2),
-                make_activation(activation),
-            ]
+            layers += [nn.Conv2d(inputs, outputs, kernel, 2, kernel // 2), make_activation(activation)]
         self.convolutions = nn.Sequential(*layers)
         self.dense = MLP(stages[-1] * prod(sizes[-1]), hidden, out_features, activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of flattened images.
-
-        Args:
-            x: shape (..., channels * height * width).
-
-        Returns:
-            shape (..., out_features).
-        """
+        """Flattened images (..., channels * height * width) to features (..., out_features)."""
         features: Tensor = self.convolutions(x.reshape(-1, *self.shape))  # (images, channels, height, width)
         return self.dense(features.reshape(*x.shape[:-1], -1))  # type: ignore[no-any-return]  # (..., out_features)
 
@@ -81,8 +71,7 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """Features to flattened images, the mirror of `ConvEncoder`.
 
-    The output of several numbers per pixel lies parameter by parameter: all pixels' first numbers, then all
-    second ones, as ``chunk(parameters, dim=-1)`` takes them apart.
+    All pixels' first numbers come first, then all second ones, as ``chunk(parameters, dim=-1)`` takes them apart.
 
     Args:
         in_features: size of the last dimension of the input.
@@ -90,8 +79,8 @@ class ConvDecoder(nn.Module):
         parameters: numbers per pixel and channel.
         channels: channels of the inner images, from the image inwards, as the encoder has them.
         hidden: sizes of the hidden layers of the perceptron, from the input on.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module.
-        kernel: side of the convolutions' kernels, odd.
+        activation: see `Activation`.
+        kernel: side of the kernels, odd.
 
     Raises:
         ConfigurationError: a size cannot be used, or no activation has that name.
@@ -123,28 +112,12 @@ class ConvDecoder(nn.Module):
         for stage in reversed(range(len(stages) - 1)):
             # Two sizes shrink to one when they halve; the padding says which of the two comes back.
             padding = (1 - sizes[stage][0] % 2, 1 - sizes[stage][1] % 2)
-            layers += [
-                nn.ConvTranspose2d(
-                    stages[stage + 1],
-                    stages[stage],
-                    kernel,
-                    stride=2,
-                    padding=kernel // 2,
-                    output_padding=padding,
-                ),
-                make_activation(activation),
-            ]
+            widen = nn.ConvTranspose2d(stages[stage + 1], stages[stage], kernel, 2, kernel // 2, output_padding=padding)
+            layers += [widen, make_activation(activation)]
         self.convolutions = nn.Sequential(*layers[:-1])
 
     def forward(self, z: Tensor) -> Tensor:
-        """Flattened images made from features.
-
-        Args:
-            z: shape (..., in_features).
-
-        Returns:
-            shape (..., parameters * channels * height * width).
-        """
+        """Features (..., in_features) to flattened images (..., parameters * channels * height * width)."""
         inner: Tensor = self.dense(z).reshape(-1, *self.inner)  # (images, channels, height, width)
         images: Tensor = self.convolutions(inner)  # (images, parameters * channels, height, width)
         return images.reshape(*z.shape[:-1], -1)  # (..., parameters * channels * height * width)
@@ -157,6 +130,5 @@ def _stages(shape: tuple[int, int, int], channels: Sequence[int]) -> tuple[list[
         raise ConfigurationError("channels must name at least one convolution; without any, use an MLP")
     sizes = [shape[1:]]
     for _ in depths[1:]:
-        height, width = sizes[-1]
-        sizes.append(((height + 1) // 2, (width + 1) // 2))
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return depths, sizes

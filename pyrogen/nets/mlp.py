@@ -16,13 +16,11 @@ __all__ = ["MLP"]
 class MLP(nn.Sequential):
     """Linear layers with an activation between each two.
 
-    It is an ``nn.Sequential`` and costs what one costs.
-
     Args:
         in_features: size of the last dimension of the input.
         hidden: sizes of the hidden layers; empty for one linear map.
         out_features: size of the last dimension of the output.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module.
+        activation: see `Activation`.
 
     Raises:
         ConfigurationError: a size is not a positive integer, or no activation has that name.
@@ -34,8 +32,7 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, in_features: int, hidden: Sequence[int], out_features: int, activation: Activation = "relu") -> None:
-        first = positive_size("in_features", in_features)
-        last = positive_size("out_features", out_features)
+        first, last = positive_size("in_features", in_features), positive_size("out_features", out_features)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((first, *positive_sizes("hidden", hidden), last)):
             layers += [nn.Linear(inputs, outputs), make_activation(activation)]

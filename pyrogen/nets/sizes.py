@@ -12,11 +12,7 @@ __all__ = ["dropout_probability", "image_shape", "odd_size", "positive_size", "p
 
 
 def positive_size(name: str, size: Any) -> int:
-    """A size as a plain integer of at least 1.
-
-    Args:
-        name: what the size is of, for the message.
-        size: an integer, of any integer type but bool.
+    """A size as a plain integer of at least 1, from any integer type but bool; the name is for the message.
 
     Raises:
         ConfigurationError: it is not a positive integer.
@@ -84,7 +80,5 @@ def image_shape(shape: Any) -> tuple[int, int, int]:
     """
     sizes = positive_sizes("shape", shape)
     if len(sizes) != 3:
-        raise ConfigurationError(
-            f"a convolutional network needs the shape (channels, height, width) of an image, not {sizes}"
-        )
+        raise ConfigurationError(f"a convolutional network needs an image of shape (channels, height, width), not {sizes}")
     return sizes

@@ -8,10 +8,8 @@ from torch import nn
 
 from pyrogen.errors import ConfigurationError
 from pyrogen.nets.causal import check_causal
-from pyrogen.nets.causal.diagonal_lstm import DiagonalLSTM
 from pyrogen.nets.causal.pixelrnn import PixelRNN
-from pyrogen.nets.causal.recurrence import cell
-from pyrogen.nets.causal.row_lstm import RowLSTM
+from pyrogen.nets.causal.recurrence import DiagonalLSTM, RowLSTM, cell
 
 GRIDS = [(1, 1), (1, 5), (5, 1), (2, 2), (3, 5), (5, 3), (4, 4)]
 SETTINGS = {

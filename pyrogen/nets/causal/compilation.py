@@ -1,4 +1,4 @@
-"""Compiled functions of the samplers, kept for as long as their network lives."""
+"""Compiled functions of samplers, kept as long as their network lives."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _compiled: WeakKeyDictionary[object, dict[Any, Callable[..., Any]]] = WeakKeyDic
 
 
 def compiled_once(network: object, key: Any, function: Callable[[], Callable[..., Any]], **options: Any) -> Any:
-    """A compiled function, made at the first call for a network and a key.
+    """Compile a function at the first call for a network and a key.
 
     Args:
-        network: what the function serves; it must not be a free variable of the function, which would keep it alive.
+        network: must not be a free variable of the function, which would keep it alive.
         key: all else that the code depends on: family, shapes, dtype and device.
         function: makes the Python function to compile.
         options: of `torch.compile`.

@@ -1,7 +1,7 @@
 """The compiled sampler of the causal transformer: one call samples a few positions, one after the other.
 
-A step of a small transformer is so short that calling compiled code takes a good part of it, hence a few steps a call. The
-code is compiled for a few lengths of the key/value cache; attention to positions not yet sampled is masked.
+A step of a small transformer is so short that the call of compiled code takes a good part of it, hence a few steps a call.
+Code is compiled for one or two lengths of the key/value cache; attention to positions not yet sampled is masked.
 
 Named axes: see `pyrogen.nets.causal.network`; ``few`` the positions of a call.
 """
@@ -22,7 +22,7 @@ __all__ = ["generate_few_at_once"]
 FEW = 2
 """Positions of a call: more are hardly faster, and take longer to compile."""
 _LONG = 256
-"""From this number of positions on, code is compiled for half of the cache, too, to read no more than it needs."""
+"""From this number of positions on, the first half is sampled by code for half of the cache."""
 
 StepAt: TypeAlias = Callable[[Tensor, Tensor, State], Tensor]
 
@@ -30,16 +30,14 @@ StepAt: TypeAlias = Callable[[Tensor, Tensor, State], Tensor]
 def generate_few_at_once(
     network: CausalNetwork, step_at: StepAt, crop: Callable[[State, int], State], given: SamplerInput
 ) -> Tensor:
-    """Sample a few positions at a time; see `CausalNetwork.generate`.
-
-    The first position, and those left over at the end, are sampled by single steps.
+    """Sample a few positions at a time; the first one, and those left over at the end, by single steps.
 
     Args:
         network: the network, in evaluation mode.
         step_at: ``step_at(previous, position, state) -> parameters``: `CausalNetwork.step` at a position that is a tensor
             (1,), so that the same code serves all positions.
         crop: ``crop(state, length) -> state``: views of the cache of the first positions.
-        given: see `CausalNetwork.generate`.
+        given: the arguments of `CausalNetwork.generate`.
     """
     emission, noise, context, known, mask, progress = given
     positions, count = network.positions, len(noise)
@@ -53,10 +51,9 @@ def generate_few_at_once(
     values: list[Tensor] = []
     previous: Tensor | None = None
     rest = (positions - 1) % FEW
-    starts = [0, *range(1, positions - rest, FEW), *range(positions - rest, positions)]
-    for number in progress(range(len(starts))):
-        start = starts[number]
-        stop = starts[number + 1] if number + 1 < len(starts) else positions
+    bounds = [0, *range(1, positions - rest, FEW), *range(positions - rest, positions + 1)]
+    for call in progress(range(len(bounds) - 1)):
+        start, stop = bounds[call], bounds[call + 1]
         uniform = noise[..., start:stop]
         kept, where = (None if x is None else x[..., start:stop] for x in (known, mask))
         if stop - start == FEW and previous is not None:

@@ -1,7 +1,7 @@
 """Causal networks with an autoregressive order of the user's choice.
 
-Named axes: ``N`` data, ``inputs`` and ``outputs`` numbers at a position, ``sorted`` the positions in autoregressive order,
-those of a group in raster order; see also `pyrogen.nets.causal.network`.
+Named axes: ``sorted`` the positions in autoregressive order, those of a group in raster order; see also
+`pyrogen.nets.causal.network`.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class CustomOrderNetwork(CausalNetwork):
         """Set the autoregressive order, raster order if ``None``.
 
         Raises:
-            ConfigurationError: the order is one of another grid.
+            ConfigurationError: the order is of another grid.
         """
         order = Order.raster(self.grid) if order is None else order
         if order.grid != self.grid:
-            raise ConfigurationError(f"the order is one of the grid {order.grid}, and the network's grid is {self.grid}")
+            raise ConfigurationError(f"the order is of the grid {order.grid}, and the network's grid is {self.grid}")
         self.register_buffer("ranks", order.ranks)
-        self.register_buffer("_sorted", torch.empty(0, dtype=torch.long), persistent=False)
-        self.register_buffer("_unsorted", torch.empty(0, dtype=torch.long), persistent=False)
+        for name in ("_sorted", "_unsorted"):
+            self.register_buffer(name, torch.empty(0, dtype=torch.long), persistent=False)
         self.ascending: list[int] = sorted(order.ranks.flatten().tolist())
         self.bounds = [bisect_left(self.ascending, rank) for rank in range(order.steps + 1)]
-        self._lay_out()
-        self.register_load_state_dict_post_hook(_lay_out_again)  # type: ignore[no-untyped-call]
+        self._index()
+        self.register_load_state_dict_post_hook(CustomOrderNetwork._index)  # type: ignore[no-untyped-call]
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -74,20 +74,15 @@ class CustomOrderNetwork(CausalNetwork):
         refuse_other_groups(state_dict.get(f"{prefix}ranks"), self.ranks)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _lay_out(self) -> None:
-        """Set what follows from the ranks, which may have been loaded."""
+    def _index(self, _: Any = None) -> None:
+        """Set the groups and the indices that sort positions, from the ranks, which may have been loaded."""
         if self.ranks.is_meta:
             return
-        order = Order(self.ranks)
-        self._groups = order.groups
-        places = torch.tensor([position for group in order.groups for position in group])
-        self._raster = bool((places == torch.arange(len(places))).all())
-        self._sorted = places.to(self.ranks.device)
-        self._unsorted = places.argsort().to(self.ranks.device)
-
-
-def _lay_out_again(network: CustomOrderNetwork, _: Any) -> None:
-    network._lay_out()
+        self._groups = Order(self.ranks).groups
+        positions = torch.tensor([position for group in self._groups for position in group])
+        self._raster = bool((positions == torch.arange(len(positions))).all())
+        self._sorted = positions.to(self.ranks.device)
+        self._unsorted = positions.argsort().to(self.ranks.device)
 
 
 def refuse_other_groups(loaded: Any, ranks: Tensor, leading: int = 0) -> None:
@@ -95,11 +90,7 @@ def refuse_other_groups(loaded: Any, ranks: Tensor, leading: int = 0) -> None:
 
     Args:
         loaded: the ranks in a state dict, if it has any; another shape is left for torch to refuse.
-        ranks: the ranks of the network, shape (..., *grid).
-        leading: number of dimensions before those of the grid.
-
-    Raises:
-        ConfigurationError: the sizes differ.
+        ranks: the ranks of the network, shape (..., *grid), with `leading` dimensions before those of the grid.
     """
     if not isinstance(loaded, Tensor) or loaded.shape != ranks.shape or ranks.is_meta or loaded.is_meta:
         return

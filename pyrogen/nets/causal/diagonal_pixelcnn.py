@@ -1,7 +1,7 @@
 """A masked convolutional network that is sampled a whole diagonal at a time.
 
-Named axes: ``N`` data, ``features`` channels between the layers, ``taps`` the unmasked places of a kernel, ``group`` the
-pixels of a diagonal, ``padded`` the pixels of a zero-padded image, flattened; see also `pyrogen.nets.causal.network`.
+Named axes: ``features`` channels between the layers, ``taps`` the unmasked elements of a kernel, ``group`` the pixels of a
+diagonal, ``padded`` the pixels of a zero-padded image, flattened; see also `pyrogen.nets.causal.network`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ __all__ = ["DiagonalConvolution", "DiagonalPixelCNN"]
 class DiagonalConvolution(nn.Module):
     """A convolution that sees the pixels of earlier diagonals.
 
-    A tap, so many rows down and columns to the right of the pixel, is unmasked if ``columns + slope * rows`` is negative, or
-    zero if the pixel's own diagonal is seen.
+    A tap that lies some rows below and some columns to the right of the pixel is unmasked if ``columns + slope * rows`` is
+    negative, or zero if `own`.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
+        inputs, outputs: channels in and out.
         kernel: side of the kernel, odd.
         slope: by how many columns a row lags behind the row above it.
         own: whether the pixel itself and those on its diagonal are seen.
@@ -54,21 +53,18 @@ class DiagonalConvolution(nn.Module):
         return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.side)
 
     def at(self, padded: Tensor, pixels: Tensor, width: int) -> Tensor:
-        """Some pixels alone.
+        """Some pixels alone, (outputs, group, N).
 
         Args:
-            padded: images padded with as many zeros as the kernel reaches, flattened, (inputs, padded, N).
+            padded: images with a border of zeros as wide as the kernel reaches, flattened, (inputs, padded, N).
             pixels: which ones, numbered in raster order of the image without padding, (group,).
             width: of the image without padding.
-
-        Returns:
-            shape (outputs, group, N).
         """
         side, wide = 2 * self.side + 1, width + 2 * self.side
         corner = pixels // width * wide + pixels % width  # (group,) the upper left corner of each pixel's window
         tap = self.taps // side * wide + self.taps % side  # (taps,) counted from the corner
-        places = (tap[:, None] + corner).flatten()  # (taps * group,)
-        seen = padded.index_select(1, places).reshape(len(padded) * len(tap), -1)  # (inputs * taps, group * N)
+        index = (tap[:, None] + corner).flatten()  # (taps * group,)
+        seen = padded.index_select(1, index).reshape(len(padded) * len(tap), -1)  # (inputs * taps, group * N)
         weight = self.weight.flatten(2).index_select(2, self.taps).flatten(1)  # (outputs, inputs * taps)
         return torch.addmm(self.bias[:, None], weight, seen).reshape(len(weight), len(pixels), -1)  # (outputs, group, N)
 
@@ -77,9 +73,8 @@ class DiagonalPixelCNN(CustomOrderNetwork):
     r"""Gated masked convolutions, sampled in W + slope (H - 1) steps rather than H W.
 
     All pixels of a diagonal, on which ``column + slope * row`` is the same, are sampled in parallel, given all earlier
-    diagonals. The price is that pixels of one diagonal are conditionally independent. Kernels of side k with a slope of at
-    least (k + 1) / 2 have the masks of a plain PixelCNN in raster order, blind spot and all: that one can be sampled by
-    steep diagonals at no price.
+    diagonals: they are conditionally independent. With kernels of side k and a slope of at least (k + 1) / 2 the masks are
+    those of a plain PixelCNN in raster order, blind spot and all, which can so be sampled faster at no loss.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
@@ -88,10 +83,8 @@ class DiagonalPixelCNN(CustomOrderNetwork):
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
         slope: by how many columns a row lags behind the row above it.
-        features: channels of the hidden layers.
-        layers: number of gated residual layers after the first convolution.
-        kernel: side of the kernels, odd.
-        first: side of the first layer's kernel, odd, at least 3.
+        features, layers: channels of the hidden layers, and number of gated residual layers after the first convolution.
+        kernel, first: side of the kernels, odd, and of the first layer's kernel, odd and at least 3.
 
     Raises:
         ConfigurationError: a size cannot be used.
@@ -121,9 +114,7 @@ class DiagonalPixelCNN(CustomOrderNetwork):
         features = positive_size("features", features)
         self.first = DiagonalConvolution(self.inputs, features, first, slope, own=False)
         count = positive_size("layers", layers)
-        self.layers = nn.ModuleList(
-            DiagonalConvolution(features, 2 * features, kernel, slope, own=True) for _ in range(count)
-        )
+        self.layers = nn.ModuleList(DiagonalConvolution(features, 2 * features, kernel, slope, True) for _ in range(count))
         self.mix = nn.ModuleList(nn.Conv1d(features, features, 1) for _ in range(count))
         self.head = nn.Sequential(nn.ReLU(), nn.Conv1d(features, features, 1), nn.ReLU(), nn.Conv1d(features, outputs, 1))
         self.from_context = nn.Conv1d(context, features, 1, bias=False) if context else None
@@ -172,7 +163,7 @@ class DiagonalPixelCNN(CustomOrderNetwork):
         return list(zip(self.layers, self.mix, strict=True))  # type: ignore[arg-type]
 
     def _offset(self, context: Tensor | None) -> Tensor | None:
-        """What the context adds to the features, (N, features, positions or 1)."""
+        """The context projected to the features, (N, features, positions or 1)."""
         if self.from_context is None or context is None:
             return None
         return self.from_context(context.flatten(2) if context.dim() == 4 else context[..., None])  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
 """The gated layer of the PixelCNN and its convolutions, for whole images, for a row and for a pixel.
 
 A convolution works on a *window*: its input, preceded by the rows above or by the pixels to the left that the kernel
-reaches, zeros beyond the border. The window of a whole image is the padded image; that of a row or a pixel comes from the
-cache of a sampler. A pixel's window is as large as the kernel, so that the convolution is a matrix product. Where a pixel
+reaches, with zeros outside the image. The window of a whole image is the padded image; that of a row or a pixel comes from
+the sampler's cache. A pixel's window is as large as the kernel, so that the convolution is a matrix product. Where a pixel
 must not see itself, the window is shifted by one row or column.
 
 Named axes: images are (N, channels, height, width); pixels are (N, channels), and their windows (N, taps * channels).
@@ -32,8 +32,7 @@ class VerticalConvolution(nn.Module):
     """A convolution of the vertical stack: an output sees its own row of the window and those above, on both sides.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
+        inputs, outputs: channels in and out.
         taps: rows of the kernel, its own one included.
         width: columns of the kernel, odd.
         dilation: distance of the taps, in rows and in columns.
@@ -61,8 +60,7 @@ class HorizontalConvolution(nn.Module):
     It has no bias: the vertical stack, to which it is added, has one.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
+        inputs, outputs: channels in and out.
         taps: columns of the kernel, its own one included.
         dilation: distance of the taps, in columns.
     """
@@ -81,13 +79,9 @@ class HorizontalConvolution(nn.Module):
         return self.weight[:, :, 0].permute(2, 1, 0).flatten(0, 1).contiguous()  # (taps * inputs, outputs)
 
     def windows(self, row: Tensor) -> list[Tensor]:
-        """Views of the windows of all pixels of a row.
+        """Views of the windows of all pixels of a row, which has zeros to its left, (N, reach + width, inputs).
 
-        Args:
-            row: the row with zeros to its left, shape (N, reach + width, inputs).
-
-        Returns:
-            a view of shape (N, taps * inputs) for each column, or (N, taps, inputs) with dilation.
+        For each column there is one of shape (N, taps * inputs), or (N, taps, inputs) with dilation.
         """
         ends = range(self.reach + 1, row.shape[1] + 1)
         views = [row[:, end - self.reach - 1 : end : self.dilation] for end in ends]  # (N, taps, inputs) each
@@ -100,12 +94,11 @@ class GatedLayer(nn.Module):
     """One layer of both stacks.
 
     Args:
-        inputs: channels in.
-        features: channels out.
+        inputs, features: channels in and out.
         side: side of the kernel, odd.
         dilation: distance of the kernel's taps.
-        first: whether it reads the image: it then does not see its own row and pixel, and has no residual connection.
-        last: whether no layer follows, to read the features of the vertical stack.
+        first: whether its input is the image: it then does not see its own row and pixel, and has no residual connection.
+        last: whether no layer follows, which would use the features of the vertical stack.
         context: features of the context, 0 for none.
     """
 
@@ -122,9 +115,9 @@ class GatedLayer(nn.Module):
         self.context = nn.Conv2d(context, 2 * features, 1, bias=False) if context else None
 
     def vertical_stack(self, window: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Windows of rows to the features of the rows, and what the horizontal stack receives, (N, 2 features, rows, width).
+        """Windows of rows to their features, and to what the horizontal stack receives, (N, 2 features, rows, width).
 
-        The features of the last layer are used by nothing, and are not computed.
+        Nothing uses the features of the last layer, which are not computed.
         """
         before: Tensor = self.vertical(window.contiguous(memory_format=torch.channels_last))
         if self.context is not None and context is not None:
@@ -175,20 +168,15 @@ def horizontal_stack(
     buffer: GateBuffer | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """The horizontal stack of a layer.
+    """The horizontal stack of a layer, with features (N, features, height, width) or (N, features).
 
     Args:
         window: of images (N, inputs, height, reach + width), or of pixels (N, taps * inputs) or (N, taps, inputs).
         link: from the vertical stack, (N, 2 features, height, width) or (N, 2 features).
         residual: what the features are added to, of their shape; ``None`` in the first layer.
         weights: `GatedLayer.kernels` for images, `GatedLayer.matrices` for pixels.
-        dilation: distance of the taps, of images.
-        dropout: probability that a gate's output is dropped.
-        buffer: for pixels, memory for the gate.
-        out: for pixels, memory for the result.
-
-    Returns:
-        features (N, features, height, width) or (N, features).
+        dilation, dropout: distance of the taps, of images; probability that a gate's output is dropped.
+        buffer, out: for pixels, memory for the gate and for the result.
     """
     if buffer is not None:
         torch.addmm(link, window if window.dim() == 2 else window.flatten(1), weights[0], out=buffer.before)
@@ -217,15 +205,9 @@ def pointwise(x: Tensor, layer: nn.Conv2d) -> Tensor:
 
 
 def gate(x: Tensor) -> Tensor:
-    r"""The gated unit, :math:`\tanh(p / 2)\, \sigma(q)`.
+    r"""The gated unit, :math:`\tanh(p / 2)\, \sigma(q)`, from p and q, (N, 2 C, ...), to (N, C, ...).
 
     Computed by :math:`\tanh(p / 2) = 2 \sigma(p) - 1`: on a CPU a tanh costs eight times what a sigmoid does.
-
-    Args:
-        x: p and q, shape (N, 2 C, ...).
-
-    Returns:
-        shape (N, C, ...).
     """
     value, opening = x.sigmoid().chunk(2, 1)
     return torch.addcmul(-opening, value, opening, value=2)

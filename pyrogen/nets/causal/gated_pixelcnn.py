@@ -1,22 +1,28 @@
-"""The gated PixelCNN: a vertical and a horizontal stack of convolutions, together without a blind spot."""
+"""The gated PixelCNN: a vertical and a horizontal stack of convolutions, together without a blind spot.
+
+The compiled sampler draws a row a call. The pixels of a row are a `scan`, so that the code of one pixel is compiled once,
+whatever the width, and no Python runs between two pixels.
+
+Named axes: see `pyrogen.nets.causal.network`; ``features`` are the channels of the hidden layers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyrogen.errors import ConfigurationError
+
 from ..sizes import dropout_probability, odd_size, positive_size, positive_sizes
-from .compiled_pixelcnn import generate_rows
+from .compilation import compiled_once
 from .gated_convolution import GateBuffer, GatedLayer, horizontal_stack, pointwise
-from .network import CausalNetwork, SamplerInput, State
+from .network import CausalNetwork, Emission, SamplerInput, State, keep_known
 
 __all__ = ["GatedPixelCNN"]
-
-# Named axes: see `pyrogen.nets.causal.network`; ``features`` are the channels of the hidden layers.
 
 
 class GatedPixelCNN(CausalNetwork):
@@ -38,10 +44,8 @@ class GatedPixelCNN(CausalNetwork):
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
-        features: channels of the hidden layers.
-        layers: number of gated layers, the first one included.
-        kernel: side of the kernels, odd.
-        first: side of the first layer's kernel, odd.
+        features, layers: channels of the hidden layers, and number of gated layers, the first one included.
+        kernel, first: side of the kernels, and of the first layer's kernel, odd.
         dilations: distances of the kernels' taps, one for each layer but the first; repeated as often as needed.
         head: channels of the layer between the last gated one and the outputs; as `features` if left out.
         dropout: probability that a gate's output is dropped in training.
@@ -146,11 +150,28 @@ class GatedPixelCNN(CausalNetwork):
         return self.top(cast("Tensor", features))[..., None], state
 
     def generate_compiled(self, given: SamplerInput) -> Tensor:
-        """See `CausalNetwork.generate_compiled`: a whole row a call."""
-        return generate_rows(self, given._replace(context=_as_map(given.context)))
+        """See `CausalNetwork.generate_compiled`: a row a call."""
+        emission, noise, context, known, mask, progress = given
+        (height, width), count, context = self.grid, len(noise), _as_map(context)
+        key = (emission, count, noise.dtype, noise.device, context is None, mask is None)
+        draw_row = compiled_once(self, key, lambda: _row_sampler(emission))
+
+        def rows(x: Tensor | None) -> list[Tensor] | list[None]:
+            """Each row with its columns first, (width, N, numbers)."""
+            return [None] * height if x is None else list(x.unflatten(-1, (height, width)).permute(2, 3, 0, 1).contiguous())  # type: ignore[no-untyped-call]
+
+        above, matrices = self.rows_above(count), [layer.matrices() for layer in self.gated]
+        previous = noise.new_zeros(count, self.inputs, 1, width)
+        noises, knowns, masks = rows(noise), rows(known), rows(mask)
+        values = []
+        for row in progress(range(height)):
+            part = context if context is None or context.shape[2] == 1 else context[:, :, row : row + 1]
+            drawn, previous, above = draw_row(self, previous, above, part, noises[row], knowns[row], masks[row], matrices)
+            values.append(drawn)  # (width, N, channels)
+        return torch.stack(values).permute(2, 3, 0, 1).flatten(2)  # (N, channels, positions)
 
     def rows_above(self, count: int) -> list[Tensor]:
-        """Each layer's cache of rows before the first one: zeros, one row more than the kernel reaches."""
+        """Each layer's cache before the first row: zeros, one row more than the kernel reaches."""
         like, width = self.example, self.grid[1]
         rows = [like.new_zeros(count, v.inputs, v.reach + 1, width) for v in (layer.vertical for layer in self.gated)]
         return [row.contiguous(memory_format=torch.channels_last) for row in rows]
@@ -160,13 +181,8 @@ class GatedPixelCNN(CausalNetwork):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The vertical stack of a row, which is computed before its first pixel.
 
-        Args:
-            previous: the encoded row above it, (N, inputs, 1, width).
-            above: each layer's cache of rows.
-            context: (N, context, 1, width or 1), or ``None``.
-
-        Returns:
-            for each layer what its horizontal stack receives, (N, 2 features, 1, width), and the next cache.
+        From the encoded row above, (N, inputs, 1, width), each layer's cache, and a context (N, context, 1, width or 1), to
+        what each layer's horizontal stack receives, (N, 2 features, 1, width), and the next cache.
         """
         links, windows = [], []
         for layer, rows in zip(self.gated, above, strict=True):
@@ -184,3 +200,52 @@ class GatedPixelCNN(CausalNetwork):
 
 def _as_map(context: Tensor | None) -> Tensor | None:
     return context[:, :, None, None] if context is not None and context.dim() == 2 else context
+
+
+def _row_sampler(emission: Emission) -> Callable[..., Any]:
+    """The function that is compiled."""
+    try:
+        from torch._higher_order_ops.scan import scan
+    except ImportError:
+        raise ConfigurationError("compiled sampling needs a newer torch, with `scan`: leave `compile` out") from None
+
+    def draw_row(
+        network: GatedPixelCNN,
+        previous: Tensor,
+        above: list[Tensor],
+        context: Tensor | None,
+        noise: Tensor,
+        known: Tensor | None,
+        mask: Tensor | None,
+        matrices: list[tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        columns = [layer.horizontal for layer in network.gated]
+        links, above = network.vertical_stack(previous, above, context)
+
+        def draw_pixel(carry: Any, pixel: Any) -> Any:
+            """One pixel; the carry is the pixel to the left, encoded, and each layer's left context, (N, reach, inputs)."""
+            current, lefts = carry
+            features, nexts = None, []
+            for number, left in enumerate(lefts):
+                window = torch.cat([left, current[:, None]], 1)  # (N, reach + 1, inputs)
+                nexts.append(_copied(window[:, 1:]))
+                taps = window[:, :: columns[number].dilation]  # (N, taps, inputs)
+                features = horizontal_stack(taps, pixel["links"][number], features, matrices[number])
+                current = features
+            value = keep_known(emission.draw(network.top(current), pixel["noise"]), pixel.get("known"), pixel.get("mask"))
+            return (_copied(emission.encode(value)), nexts), _copied(value)
+
+        pixels = {"links": [link[:, :, 0].permute(2, 0, 1) for link in links], "noise": noise}  # (width, N, ...)
+        if known is not None and mask is not None:
+            pixels |= {"known": known, "mask": mask}
+        lefts = [previous.new_zeros(len(previous), layer.reach, layer.inputs) for layer in columns]
+        _, values = scan(draw_pixel, (previous.new_zeros(previous.shape[:2]), lefts), pixels)  # (width, N, channels)
+        encoded = emission.encode(values.permute(1, 2, 0)[:, :, None])  # (N, inputs, 1, width)
+        return values, encoded, above
+
+    return draw_row
+
+
+def _copied(x: Tensor) -> Tensor:
+    """A copy with the strides of a new tensor, which is what a scan's carry must be."""
+    return x.clone(memory_format=torch.contiguous_format)

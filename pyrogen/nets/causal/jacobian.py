@@ -19,12 +19,12 @@ __all__ = ["check_causal", "receptive_field"]
 def check_causal(network: CausalNetwork, cuts: int = 64) -> None:
     """Refuse a network whose outputs depend on values that are sampled at the same time or later.
 
-    For a cut after each of several groups, the gradient of a random combination of all outputs before the cut with respect
-    to the inputs at and after it must be zero. A network that is not causal has a `log_prob` that is no log probability.
+    At several groups, the gradient of a random combination of the outputs up to the group with respect to the inputs from it
+    on must be zero. The `log_prob` of a network that is not causal is no log probability.
 
     Args:
-        network: the network; it is run on one datum of random numbers, in evaluation mode.
-        cuts: number of cuts, spread over all groups.
+        network: is run on one datum of random numbers, in evaluation mode.
+        cuts: number of groups to test, spread over all.
 
     Raises:
         ConfigurationError: the network is not causal; names a position and one sampled too late for it.
@@ -62,20 +62,17 @@ def check_causal(network: CausalNetwork, cuts: int = 64) -> None:
 def receptive_field(
     network: CausalNetwork, position: int, x: Tensor | None = None, context: Tensor | None = None, count: int = 16
 ) -> Tensor:
-    """How much the parameters at a position depend on the values at every position.
+    """How much the parameters at a position depend on the values at every position, shape (*grid).
 
     It is the magnitude of the gradient of a random combination of the parameters, averaged over data and summed over the
     inputs of a position. A zero at an earlier position is a blind spot.
 
     Args:
-        network: the network; it is run in evaluation mode.
+        network: is run in evaluation mode.
         position: number of the position, in raster order.
-        x: encoded values, shape (N, inputs, *grid); random numbers if left out.
+        x: encoded values, shape (N, inputs, *grid); `count` random data if left out.
         context: shape (N, *context_shape); random numbers if left out and needed.
-        count: number of random data if `x` is left out.
-
-    Returns:
-        shape (*grid), not negative.
+        count: number of random data.
 
     Example:
         >>> from pyrogen.nets.causal import CausalLinear
@@ -95,6 +92,6 @@ def receptive_field(
 
 
 def _normal(network: CausalNetwork) -> Callable[..., Tensor]:
-    """A source of standard normal tensors, the same at each call, for the network's dtype and device."""
+    """A generator of standard normal tensors of the network's dtype and device, with a fixed seed."""
     example, generator = network.example, torch.Generator().manual_seed(0)
     return lambda *shape: torch.randn(shape, generator=generator).to(example)

@@ -1,7 +1,6 @@
 """MADE: a perceptron made causal by masks, in any autoregressive order.
 
-Named axes: ``N`` data, ``inputs`` and ``outputs`` numbers at a position, ``positions``, ``sorted`` all positions in
-autoregressive order, the numbers of a position together; ``hidden`` the units of a layer.
+Named axes: ``hidden`` the units of a layer; see also `pyrogen.nets.causal.custom_order`.
 """
 
 from __future__ import annotations
@@ -30,10 +29,8 @@ class MADE(CustomOrderNetwork):
     A hidden unit of degree d sees inputs and hidden units of rank or degree at most d, and the parameters of a position
     of rank r see hidden units of degree less than r. Units are sorted by degree, so that few masked weights are stored (see
     `TriangularLinear`). With `skip` there are also masked weights straight from the inputs to the parameters; without
-    hidden layers these are all, and the network is a fully visible sigmoid belief network.
-
-    In sampling, each hidden unit is computed once, as soon as its inputs are known: a sample costs the arithmetic of one
-    parallel pass.
+    hidden layers these are all, and the network is a fully visible sigmoid belief network. The sampler computes each hidden
+    unit once, as soon as its inputs are known: a sample costs the arithmetic of one parallel pass.
 
     Reference:
         Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
@@ -44,12 +41,12 @@ class MADE(CustomOrderNetwork):
         hidden: sizes of the hidden layers.
         order: the autoregressive order; raster order if left out.
         skip: whether there are direct connections from the inputs to the parameters.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work elementwise.
+        activation: see `pyrogen.nets.Activation`; it must work elementwise.
         strips: number of strips that each layer is cut into, at most.
 
     Raises:
-        ConfigurationError: a size is not a positive integer, the order is one of another grid, there is neither a hidden
-            layer nor a skip.
+        ConfigurationError: a size is not a positive integer, the order is of another grid, or there are no hidden layers and
+            no skip.
 
     Example:
         >>> import torch
@@ -75,37 +72,34 @@ class MADE(CustomOrderNetwork):
         sizes = positive_sizes("hidden", hidden)
         if not sizes and not skip:
             raise ConfigurationError("without a hidden layer and without a skip the network sees nothing: give one of them")
-        read = [rank for rank in self.ascending for _ in range(self.inputs)]
-        given = [rank for rank in self.ascending for _ in range(self.outputs)]
+        input_ranks = [rank for rank in self.ascending for _ in range(self.inputs)]
+        output_ranks = [rank for rank in self.ascending for _ in range(self.outputs)]
         self._degrees = [hidden_degrees(self.ascending, size) for size in sizes]
         self.layers = nn.ModuleList()
-        below = read
+        below = input_ranks
         for degrees in self._degrees:
             self.layers.append(TriangularLinear(len(below), [bisect_right(below, d) for d in degrees], strips=strips))
             below = degrees
         self.activations = nn.ModuleList(make_activation(activation) for _ in sizes)
-        seen = [bisect_left(below, rank) for rank in given]
-        self.head = TriangularLinear(len(below), seen, strips=strips)
-        before = [bisect_left(read, rank) for rank in given]
-        self.skip = TriangularLinear(len(read), before, bias=False, strips=strips) if skip and sizes else None
-        self.from_context = nn.ModuleList(
-            nn.Linear(context, size, bias=False) for size in ((*sizes[:1], len(given)) if context else ())
-        )
+        self.head = TriangularLinear(len(below), [bisect_left(below, rank) for rank in output_ranks], strips=strips)
+        earlier = [bisect_left(input_ranks, rank) for rank in output_ranks]
+        self.skip = TriangularLinear(len(input_ranks), earlier, bias=False, strips=strips) if skip and sizes else None
+        widths = (*sizes[:1], len(output_ranks)) if context else ()
+        self.from_context = nn.ModuleList(nn.Linear(context, width, bias=False) for width in widths)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
-        seen = self.sort(x).flatten(1)  # (N, sorted)
-        below, offsets = seen, self._offsets(context)
-        for number, (layer, activation) in enumerate(self._stack()):
+        inputs = self.sort(x).flatten(1)  # (N, sorted * inputs)
+        below, offsets = inputs, self._offsets(context)
+        for depth, (layer, activation) in enumerate(self._stack()):
             before = layer(below)
-            below = activation(before if number or offsets is None else before + offsets[0])  # (N, hidden)
-        parameters: Tensor = self.head(below)  # (N, sorted)
+            below = activation(before if depth or offsets is None else before + offsets[0])  # (N, hidden)
+        parameters: Tensor = self.head(below)  # (N, sorted * outputs)
         if self.skip is not None:
-            parameters = parameters + self.skip(seen)
+            parameters = parameters + self.skip(inputs)
         if offsets is not None:
             parameters = parameters + offsets[-1]
-        parameters = parameters.reshape(len(x), self.positions, self.outputs)  # (N, sorted, outputs)
-        return self.as_grid(parameters)
+        return self.as_grid(parameters.reshape(len(x), self.positions, self.outputs))
 
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`; the state is the inputs and hidden units known so far, and the projected context."""
@@ -117,17 +111,16 @@ class MADE(CustomOrderNetwork):
         known, offsets = state
         first, last = self.bounds[index], self.bounds[index + 1]
         if previous is not None:
-            begin = self.bounds[index - 1]
             flat = previous.transpose(1, 2).flatten(1)  # (N, group * inputs)
-            known[0][:, begin * self.inputs : first * self.inputs] = flat
-            for number, (layer, activation) in enumerate(self._stack()):
-                degrees = self._degrees[number]
+            known[0][:, self.bounds[index - 1] * self.inputs : first * self.inputs] = flat
+            for depth, (layer, activation) in enumerate(self._stack()):
+                degrees = self._degrees[depth]
                 start, end = bisect_left(degrees, index - 1), bisect_right(degrees, index - 1)
                 if start < end:
-                    before = layer.rows(start, end, known[number])
-                    if number == 0 and offsets is not None:
+                    before = layer.rows(start, end, known[depth])
+                    if depth == 0 and offsets is not None:
                         before = before + offsets[0][:, start:end]
-                    known[number + 1][:, start:end] = activation(before)
+                    known[depth + 1][:, start:end] = activation(before)
         start, end = first * self.outputs, last * self.outputs
         parameters = self.head.rows(start, end, known[-1])  # (N, group * outputs)
         if self.skip is not None:
@@ -138,8 +131,7 @@ class MADE(CustomOrderNetwork):
 
     def _stack(self) -> Iterator[tuple[TriangularLinear, nn.Module]]:
         """The hidden layers and their activations."""
-        for layer, activation in zip(self.layers, self.activations, strict=True):
-            yield cast(TriangularLinear, layer), activation
+        return zip(cast("list[TriangularLinear]", list(self.layers)), self.activations, strict=True)
 
     def _offsets(self, context: Tensor | None) -> list[Tensor] | None:
         """The context projected to the first hidden layer and to the parameters."""
@@ -147,9 +139,6 @@ class MADE(CustomOrderNetwork):
 
 
 def hidden_degrees(ranks: list[int], size: int) -> list[int]:
-    """Ascending degrees of hidden units, spread evenly over all positions but those of rank 0.
-
-    Units of degree d are the last in the receptive field of positions of rank d + 1, so their share is that of these.
-    """
+    """Ascending degrees of hidden units: as many units of degree d as there are positions of rank d + 1, in proportion."""
     later = [rank - 1 for rank in ranks if rank > 0] or [0]
     return [later[unit * len(later) // size] for unit in range(size)]

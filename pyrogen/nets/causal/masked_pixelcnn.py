@@ -1,4 +1,7 @@
-"""The plain PixelCNN: one stack of masked convolutions, with a blind spot."""
+"""The plain PixelCNN: one stack of masked convolutions, with a blind spot.
+
+Named axes: see `pyrogen.nets.causal.network`; ``features`` are the channels between the blocks.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,9 @@ from .network import CausalNetwork, State
 
 __all__ = ["MaskedPixelCNN"]
 
-# Named axes: see `pyrogen.nets.causal.network`; ``features`` are the channels between the blocks.
-
 
 class MaskedPixelCNN(CausalNetwork):
-    r"""Residual blocks of masked convolutions, which see the rows above and the pixels to the left.
+    r"""Residual blocks of masked convolutions, over the rows above and the pixels to the left.
 
     With D and U pointwise, M masked and :math:`\rho` the rectifier, each block computes
 
@@ -27,8 +28,7 @@ class MaskedPixelCNN(CausalNetwork):
         h' = h + U\, \rho\big(M * \rho(D\, \rho(h))\big).
 
     However many blocks there are, a wedge above to the right is not in the receptive field: with kernels of side 3, pixel
-    (i, j) sees (i - r, j + c) only for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot; this one
-    is here to compare with.
+    (i, j) sees (i - r, j + c) only for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
@@ -36,10 +36,8 @@ class MaskedPixelCNN(CausalNetwork):
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
-        features: channels between the blocks; inside a block there are half as many.
-        blocks: number of residual blocks.
-        kernel: side of the kernels, odd and at least 3.
-        first: side of the first layer's kernel, odd and at least 3.
+        features, blocks: channels between the blocks, half as many inside, and number of residual blocks.
+        kernel, first: side of the kernels, and of the first layer's kernel, odd and at least 3.
 
     Raises:
         ConfigurationError: a size cannot be used.
@@ -74,11 +72,7 @@ class MaskedPixelCNN(CausalNetwork):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
         convolutions = self.convolutions
-
-        def convolve(number: int, features: Tensor | None) -> Tensor:
-            return convolutions[number](x if features is None else features)  # type: ignore[no-any-return]
-
-        return self._run(convolve, self._projected(context))
+        return self._run(lambda depth, below: convolutions[depth](x if below is None else below), self._projected(context))
 
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`; the cache holds each convolution's inputs, as many rows as its kernel reaches."""
@@ -103,12 +97,12 @@ class MaskedPixelCNN(CausalNetwork):
         if context is not None:
             context = context[:, :, row % context.shape[2], column % context.shape[3]]
 
-        def convolve(number: int, features: Tensor | None) -> Tensor:
-            layer, window = convolutions[number], state["windows"][number]
-            if features is not None:
-                layer.write(window, column, features)
-            above = state["above"][number][:, :, 0, column]  # (N, outputs)
-            return torch.addmm(above, layer.left(window, column), state["matrices"][number])
+        def convolve(depth: int, below: Tensor | None) -> Tensor:
+            layer, window = convolutions[depth], state["windows"][depth]
+            if below is not None:
+                layer.write(window, column, below)
+            above = state["above"][depth][:, :, 0, column]  # (N, outputs)
+            return torch.addmm(above, layer.left(window, column), state["matrices"][depth])
 
         return self._run(convolve, context)[..., None], state
 
@@ -118,18 +112,13 @@ class MaskedPixelCNN(CausalNetwork):
         return cast("list[MaskedConvolution]", list(self.masked))
 
     def _run(self, convolve: Callable[[int, Tensor | None], Tensor], context: Tensor | None) -> Tensor:
-        """The network, on images or on pixels.
-
-        Args:
-            convolve: ``convolve(number, features)`` applies a masked convolution, the first one to the image.
-            context: projected to the features, or ``None``.
-        """
+        """The network on images or pixels; ``convolve(depth, features)`` is a masked convolution, of the image for None."""
         features = convolve(0, None)
         if context is not None:
             features = features + context
-        for number, (down, up) in enumerate(zip(self.down, self.up, strict=True), 1):
+        for depth, (down, up) in enumerate(zip(self.down, self.up, strict=True), 1):
             inside = F.relu(pointwise(F.relu(features), cast("nn.Conv2d", down)))
-            features = features + pointwise(F.relu(convolve(number, inside)), cast("nn.Conv2d", up))
+            features = features + pointwise(F.relu(convolve(depth, inside)), cast("nn.Conv2d", up))
         for layer in self.head:
             features = pointwise(F.relu(features), cast("nn.Conv2d", layer))
         return features
@@ -142,13 +131,9 @@ class MaskedPixelCNN(CausalNetwork):
 
 
 class MaskedConvolution(nn.Module):
-    """A convolution whose kernel is masked below its pixel, and to the right of it.
+    """A convolution whose kernel, of odd `side`, is masked below its pixel and to the right of it.
 
-    Args:
-        inputs: channels in.
-        outputs: channels out.
-        side: side of the kernel, odd.
-        own: whether it sees its own pixel: false for mask A of the paper, true for mask B.
+    With `own` it sees its own pixel, too: mask B of the paper, mask A without.
     """
 
     mask: Tensor

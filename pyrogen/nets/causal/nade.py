@@ -37,10 +37,10 @@ class NADE(CustomOrderNetwork):
         grid, inputs, outputs, context: see `CausalNetwork`.
         hidden: units of the hidden layer.
         order: the autoregressive order; raster order if left out.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work elementwise.
+        activation: see `pyrogen.nets.Activation`; it must work elementwise.
 
     Raises:
-        ConfigurationError: a size is not a positive integer, or the order is one of another grid.
+        ConfigurationError: a size is not a positive integer, or the order is of another grid.
 
     Example:
         >>> NADE((8, 8), hidden=50)(torch.zeros(7, 1, 8, 8)).shape

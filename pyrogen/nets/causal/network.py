@@ -44,9 +44,9 @@ Advance: TypeAlias = Callable[[int, "Tensor | None", Tensor, State], tuple[Tenso
 
 
 class Emission(Protocol):
-    """How a value is fed to a network, and sampled from the network's outputs.
+    """How a value is fed to a network and sampled from its outputs, as a `pyrogen.distributions.families.Family` does.
 
-    A `pyrogen.distributions.families.Family` is one. Both functions take any trailing dimensions ``...``.
+    Both functions take any trailing dimensions ``...``.
     """
 
     def encode(self, value: Tensor) -> Tensor:
@@ -79,16 +79,13 @@ class CausalNetwork(nn.Module, ABC):
     ``tests/contracts/causal_cases.py``.
 
     Attributes:
-        grid: (height, width), or (length,).
-        inputs: numbers read at a position: the channels of an encoded value.
-        outputs: numbers given for a position: the parameters of its conditional distribution.
         context_shape: shape of the conditioning of a datum: ``None`` for none, (features,) for a vector,
             (features, *grid) for a feature map, of which each position may see all.
 
     Args:
-        grid: sets the attribute; left out by a network that sets all four attributes itself.
-        inputs: sets the attribute.
-        outputs: sets the attribute.
+        grid: (height, width), or (length,); left out by a network that sets all four attributes itself.
+        inputs: input channels of a position: those of an encoded value.
+        outputs: output channels of a position: the parameters of its conditional distribution.
         context: features of the context, 0 for none.
         context_map: whether the context is a feature map rather than a vector.
         dimensions: how many axes the grid may have; any number if empty.
@@ -131,7 +128,7 @@ class CausalNetwork(nn.Module, ABC):
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The groups of positions in autoregressive order: single positions in raster order, unless overridden."""
+        """Groups of positions in autoregressive order: single positions in raster order, unless overridden."""
         return tuple((position,) for position in range(self.positions))
 
     @property
@@ -167,33 +164,28 @@ class CausalNetwork(nn.Module, ABC):
 
     @abstractmethod
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """The empty cache; this and `step` are called under `torch.no_grad` and in evaluation mode.
+        """The empty cache for `count` data, and what depends on the context alone, computed once.
 
-        Args:
-            count: number of data N.
-            context: as of `forward`. What depends on the context alone is best computed here, once.
+        This and `step` are called under `torch.no_grad` and in evaluation mode.
         """
 
     @abstractmethod
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
-        """The parameters of one group of positions, given all groups before it.
+        """The parameters of the next group of positions, as `forward` gives them, and the next cache.
 
         Args:
-            index: number of the group; groups come in turn, from 0.
+            index: number of the group.
             previous: encoded values of the group before, shape (N, inputs, group); ``None`` at index 0.
             state: the cache that `start` or the step before returned. It may be changed in place.
 
         Returns:
-            parameters, shape (N, outputs, group), and the next state. The parameters are those of `forward` at these
-            positions.
+            parameters, shape (N, outputs, group), and the next state.
         """
 
     def advance(self, emission: Emission, compiled: bool = False) -> Advance:
-        """The function that `generate` calls for each group: `step`, and a draw from its parameters.
+        """The function that `generate` calls for each group: `step`, compiled or not, and a draw from its parameters.
 
-        Args:
-            emission: how values are encoded and drawn.
-            compiled: whether to compile it. Override this where more than the step itself can be compiled.
+        Override it where more than the step can be compiled.
         """
         step = self.compiled_step() if compiled else self.step
 
@@ -227,9 +219,7 @@ class CausalNetwork(nn.Module, ABC):
         compiled: bool = False,
         progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     ) -> Tensor:
-        """Sample all positions, group by group, from given noise.
-
-        Call it under `torch.no_grad` and in evaluation mode; `pyrogen.distributions.Autoregressive.sample` does.
+        """Sample all positions, group by group; call it under `torch.no_grad` and in evaluation mode.
 
         Args:
             emission: how values are encoded and drawn.
@@ -238,7 +228,7 @@ class CausalNetwork(nn.Module, ABC):
             known: values to keep, shape (N, channels, positions).
             mask: true where a position's value is known, shape (N, 1, positions).
             compiled: whether to compile; the first call then takes long.
-            progress: wraps the loop over groups, or over rows of them, to show how far it is.
+            progress: wraps the loop, such as ``tqdm``.
 
         Returns:
             shape (N, channels, positions).

@@ -1,7 +1,7 @@
 """MADE with one set of weights for several autoregressive orders, and a mask for each.
 
-Named axes: ``read`` the inputs and ``given`` the outputs of all positions, both channel by channel as images are flattened;
-``hidden`` the units of a layer; see also `pyrogen.nets.causal.network`.
+Named axes: ``hidden`` the units of a layer; inputs and outputs of all positions lie channel by channel, as images are
+flattened; see also `pyrogen.nets.causal.network`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,7 @@ class OrderAgnosticMADE(nn.Module):
     r"""A MADE whose weights serve several orders, each of which is another distribution.
 
     `member` returns the causal network of one order. Train a random member in each step, and evaluate the average of the
-    members' probabilities, which is at least as good as the average of their log probabilities:
-
-    .. math::
-        \log \frac1M \sum_m p_m(x) \ge \frac1M \sum_m \log p_m(x).
-
-    `pyrogen.distributions.Ensemble` is that average. For one order, `MADE` is faster and smaller.
+    members' probabilities, a `pyrogen.distributions.Ensemble`. For one order, `MADE` is faster and smaller.
 
     Reference:
         Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
@@ -47,7 +42,7 @@ class OrderAgnosticMADE(nn.Module):
         orders: the orders, all of that grid and with groups of the same sizes.
         hidden: sizes of the hidden layers, at least one.
         skip: whether there are direct connections from the inputs to the parameters.
-        activation: a name in `ACTIVATIONS`, or a callable that makes a module; it must work elementwise.
+        activation: see `pyrogen.nets.Activation`; it must work elementwise.
 
     Raises:
         ConfigurationError: a size is not a positive integer, or the orders don't fit.
@@ -92,17 +87,15 @@ class OrderAgnosticMADE(nn.Module):
         self.degrees = [hidden_degrees(ascending, size) for size in sizes]
         for depth, degrees in enumerate(self.degrees):
             self.register_buffer(f"degrees{depth}", torch.tensor(degrees), persistent=False)
-        count = len(ascending)
-        widths = [count * self.inputs, *sizes]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        widths = [len(ascending) * self.inputs, *sizes, len(ascending) * self.outputs]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths[:-1]))
         self.activations = nn.ModuleList(make_activation(activation) for _ in sizes)
-        self.head = nn.Linear(widths[-1], count * self.outputs)
-        self.skip = nn.Linear(widths[0], count * self.outputs, bias=False) if skip else None
+        self.head = nn.Linear(widths[-2], widths[-1])
+        self.skip = nn.Linear(widths[0], widths[-1], bias=False) if skip else None
         self.context_shape = (positive_size("context", context),) if context else None
-        self.from_context = nn.ModuleList(
-            nn.Linear(context, size, bias=False) for size in ((sizes[0], count * self.outputs) if context else ())
-        )
-        self.register_load_state_dict_post_hook(_update_groups)  # type: ignore[no-untyped-call]
+        from_context = (widths[1], widths[-1]) if context else ()
+        self.from_context = nn.ModuleList(nn.Linear(context, width, bias=False) for width in from_context)
+        self.register_load_state_dict_post_hook(OrderAgnosticMADE._update_groups)  # type: ignore[no-untyped-call]
 
     @property
     def members(self) -> tuple[MADEMember, ...]:
@@ -118,18 +111,18 @@ class OrderAgnosticMADE(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None, number: int) -> Tensor:
         """The parameters of all positions in one of the orders, see `CausalNetwork.forward`."""
         ranks = self.ranks[number].flatten()
-        read, given = ranks.repeat(self.inputs), ranks.repeat(self.outputs)
+        input_ranks, output_ranks = ranks.repeat(self.inputs), ranks.repeat(self.outputs)
         offsets = self.offsets(context)
-        seen = below = x.flatten(1)  # (N, read)
-        below_ranks = read
+        inputs = below = x.flatten(1)  # (N, inputs * positions)
+        below_ranks = input_ranks
         for depth, activation in enumerate(self.activations):
             degrees = self.get_buffer(f"degrees{depth}")  # (hidden,)
             before = _masked(self.layers[depth], below, degrees[:, None] >= below_ranks)
             below = activation(before if depth or offsets is None else before + offsets[0])  # (N, hidden)
             below_ranks = degrees
-        result = _masked(self.head, below, given[:, None] > below_ranks)  # (N, given)
+        result = _masked(self.head, below, output_ranks[:, None] > below_ranks)  # (N, outputs * positions)
         if self.skip is not None:
-            result = result + _masked(self.skip, seen, given[:, None] > read)
+            result = result + _masked(self.skip, inputs, output_ranks[:, None] > input_ranks)
         if offsets is not None:
             result = result + offsets[-1]
         return result.reshape(len(x), self.outputs, *self.grid)  # (N, outputs, *grid)
@@ -142,14 +135,13 @@ class OrderAgnosticMADE(nn.Module):
         refuse_other_groups(state_dict.get(f"{prefix}ranks"), self.ranks, 1)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def _update_groups(self, _: Any) -> None:
+        if not self.ranks.is_meta:
+            self.groups = tuple(Order(ranks).groups for ranks in self.ranks)
+
 
 class MADEMember(CausalNetwork):
-    """An `OrderAgnosticMADE` in one of its orders, with the parameters of all.
-
-    Args:
-        shared: the network of all orders.
-        number: of the order.
-    """
+    """The network `shared` of all orders in the order of a number."""
 
     steps_differ: ClassVar[bool] = True
 
@@ -166,14 +158,12 @@ class MADEMember(CausalNetwork):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
-        result: Tensor = self.shared(x, context, self.number)
-        return result
+        return self.shared(x, context, self.number)  # type: ignore[no-any-return]
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`.
+        """See `CausalNetwork.start`; the state is the inputs and hidden units, the groups, and the projected context.
 
-        The state is the inputs and hidden units, zero where they are not known yet, so that no mask is needed; the positions
-        of each group; and the projected context.
+        Units are zero where they are not known yet, so that no mask is needed.
         """
         shared = self.shared
         widths = [self.positions * self.inputs, *map(len, shared.degrees)]
@@ -199,11 +189,6 @@ class MADEMember(CausalNetwork):
         if offsets is not None:
             parameters = parameters + offsets[-1][:, rows]
         return parameters.reshape(len(parameters), self.outputs, -1), state  # (N, outputs, group)
-
-
-def _update_groups(network: OrderAgnosticMADE, _: Any) -> None:
-    if not network.ranks.is_meta:
-        network.groups = tuple(Order(ranks).groups for ranks in network.ranks)
 
 
 def _masked(layer: nn.Module, x: Tensor, mask: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
 """Autoregressive orders: in which order the positions of a grid are sampled, and which of them in parallel.
 
 The chain rule holds for any order, and for groups of positions as well if the positions of a group are conditionally
-independent given all earlier groups. That is another model, with fewer steps to sample and some nats lost. An `Order` says
-which factorization it is, and networks and distributions follow it exactly.
+independent given all earlier groups. That is another model, with fewer steps to sample and some nats lost.
 
 Named axes: ``*grid`` the axes of the grid, ``positions`` all its positions, flattened in raster order.
 """
@@ -33,11 +32,8 @@ class Order:
 
     Make one by `raster`, `permutation`, `diagonal`, `coarse_to_fine`, or from ranks of your own.
 
-    Attributes:
-        ranks: the rank of each position, integers ``0, ..., steps - 1``, shape (*grid).
-
     Args:
-        ranks: integers of which none is left out between 0 and the largest, shape (*grid).
+        ranks: the rank of each position, integers ``0, ..., steps - 1`` of which none is left out, shape (*grid).
 
     Raises:
         ConfigurationError: the ranks are no integers, or some rank is left out.
@@ -66,9 +62,6 @@ class Order:
     def raster(cls, grid: Sequence[int]) -> Order:
         """Raster order: row by row from left to right; for a sequence, from the first element to the last.
 
-        Args:
-            grid: (height, width) of images or (length,) of sequences; any number of axes.
-
         Example:
             >>> Order.raster((2, 3)).ranks
             tensor([[0, 1, 2],
@@ -83,7 +76,7 @@ class Order:
 
         Args:
             positions: the positions, numbered in raster order, in autoregressive order; shape (positions,).
-            grid: the axes of the grid; a sequence of that length if not given.
+            grid: (height, width) or (length,); (positions,) if not given.
 
         Raises:
             ConfigurationError: this is no permutation of the positions.
@@ -106,11 +99,7 @@ class Order:
 
     @classmethod
     def random(cls, grid: Sequence[int], seed: int) -> Order:
-        """One position after another, in random order.
-
-        Args:
-            grid: the axes of the grid.
-            seed: of the draw; torch's global generator is not used.
+        """One position after another, in random order; torch's global generator is not used.
 
         Example:
             >>> sorted(Order.random((2, 2), seed=0).ranks.flatten().tolist())
@@ -124,12 +113,9 @@ class Order:
     def diagonal(cls, grid: Sequence[int], slope: int = 1) -> Order:
         """All positions of a diagonal in parallel: H + W - 1 steps for H x W positions.
 
-        The rank is ``column + slope * row``. With slope 1 the neighbour above to the right is not seen, for it lies on the
-        same diagonal; with slope 2 it is, and there are W + 2 (H - 1) steps; with slope W, or more, this is raster order.
-
-        Args:
-            grid: (height, width), or any number of axes, of which each weighs `slope` times the next.
-            slope: by how many columns a row lags behind the row above it.
+        The rank is ``column + slope * row``: each row lags `slope` columns behind the row above it. With slope 1 the
+        neighbour above to the right is not seen, for it lies on the same diagonal; with slope 2 it is, and there are
+        W + 2 (H - 1) steps; with slope W, or more, this is raster order. With more axes, each weighs `slope` times the next.
 
         Example:
             >>> Order.diagonal((3, 4), slope=2).ranks
@@ -148,15 +134,11 @@ class Order:
         """A coarse grid in raster order, then the positions between, in a few large groups.
 
         The coarse grid has stride ``2**levels`` along every axis. Each level halves the stride, for images by three groups:
-        to the right of the known positions, below them, and across.
+        to the right of the known positions, below them, and diagonally below.
 
         Reference:
             Reed et al. (2017), *Parallel Multiscale Autoregressive Density Estimation*,
             https://arxiv.org/abs/1703.03664.
-
-        Args:
-            grid: the axes of the grid.
-            levels: how often the stride is halved.
 
         Example:
             >>> Order.coarse_to_fine((4, 4)).ranks
@@ -165,18 +147,16 @@ class Order:
                     [2, 4, 3, 4],
                     [5, 6, 5, 6]])
         """
-        sizes, count = _grid(grid), positive_size("levels", levels)
+        sizes, stride = _grid(grid), 2 ** positive_size("levels", levels)
         ranks = torch.zeros(sizes, dtype=torch.long)
-        stride = 2**count
         coarse = tuple(slice(0, None, stride) for _ in sizes)
         ranks[coarse] = torch.arange(ranks[coarse].numel()).reshape(ranks[coarse].shape)
         rank = ranks[coarse].numel()
         while stride > 1:
-            half = stride // 2
-            for corner in list(product((0, half), repeat=len(sizes)))[1:]:
+            for corner in list(product((0, stride // 2), repeat=len(sizes)))[1:]:
                 ranks[tuple(slice(start, None, stride) for start in corner)] = rank
                 rank += 1
-            stride = half
+            stride //= 2
         return cls(_without_gaps(ranks))
 
     @property
@@ -235,8 +215,7 @@ def _grid(grid: Any) -> tuple[int, ...]:
 
 def _without_gaps(ranks: Tensor) -> Tensor:
     """Renumber ranks without gaps: a group that is empty on a small grid takes no step."""
-    inverse: Tensor = torch.unique(ranks, return_inverse=True)[1]
-    return inverse
+    return torch.unique(ranks, return_inverse=True)[1]  # type: ignore[no-any-return]
 
 
 def _shortened(listed: list[int]) -> str:

@@ -1,4 +1,7 @@
-"""PixelRNN: recurrent layers over the pixels of an image, with long short-term memories."""
+"""PixelRNN: recurrent layers over the pixels of an image, with long short-term memories.
+
+Named axes: ``features`` are the channels between the layers; see also `pyrogen.nets.causal.recurrence`.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,10 @@ from torch.nn import functional as F
 from pyrogen.errors import ConfigurationError
 
 from ..sizes import dropout_probability, odd_size, positive_size
-from .diagonal_lstm import DiagonalLSTM
 from .network import CausalNetwork, State
-from .recurrence import Recurrence
-from .row_lstm import RowLSTM
+from .recurrence import DiagonalLSTM, Recurrence, RowLSTM
 
 __all__ = ["PixelRNN"]
-
-# Named axes: ``features`` are the channels between the layers; see also `pyrogen.nets.causal.network` and
-# `pyrogen.nets.causal.recurrence`.
 
 
 class PixelRNN(CausalNetwork):
@@ -36,8 +34,7 @@ class PixelRNN(CausalNetwork):
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
         recurrence: "diagonal" for `DiagonalLSTM`, which has no blind spot; "row" for `RowLSTM`, which is faster in
             training and has a triangular receptive field.
-        hidden: hidden units of a recurrent layer at a pixel, in each direction.
-        layers: number of recurrent layers.
+        hidden, layers: units of a recurrent layer at a pixel, in each direction, and number of recurrent layers.
         features: channels between the layers; twice `hidden` if left out.
         first: side of the convolution's kernel, odd, at least 3.
         head: units of the perceptron's hidden layer; as `features` if left out.
@@ -81,8 +78,8 @@ class PixelRNN(CausalNetwork):
         mask[-1, self.side :] = 0  # the pixel itself and those to its right
         self.register_buffer("mask", mask)
         kind = _RECURRENCES[recurrence]
-        self.beyond = kind.beyond
-        inner = (self.grid[0], self.grid[1] + self.beyond)
+        self.extra = kind.extra_columns
+        inner = (self.grid[0], self.grid[1] + self.extra)
         self.layers = nn.ModuleList(kind(inner, width, hidden) for _ in range(positive_size("layers", layers)))
         self.widen = nn.ModuleList(nn.Linear(hidden, width) for _ in self.layers)
         self.dropout = nn.Dropout(dropout_probability(dropout))
@@ -92,8 +89,8 @@ class PixelRNN(CausalNetwork):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
-        window = F.pad(x, (self.side, self.side + self.beyond, self.side, 0))
-        features = self._seen(window).permute(0, 2, 3, 1)  # (N, height, width + beyond, features)
+        window = F.pad(x, (self.side, self.side + self.extra, self.side, 0))
+        features = self._convolve(window).permute(0, 2, 3, 1)  # (N, height, width + extra, features)
         offset = self._offset(context)
         if offset is not None:
             features = features + offset
@@ -105,10 +102,10 @@ class PixelRNN(CausalNetwork):
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`; the state is the padded image, the states of the layers, and the projected context."""
         height, width = self.grid
-        image = self.example.new_zeros(count, self.inputs, height + self.side, width + 2 * self.side + self.beyond)
+        image = self.example.new_zeros(count, self.inputs, height + self.side, width + 2 * self.side + self.extra)
         offset = self._offset(context)
         if offset is not None:
-            offset = offset.expand(count, height, width + self.beyond, -1)
+            offset = offset.expand(count, height, width + self.extra, -1)
         return image, [layer.start(image, count) for layer in self._recurrent()], offset
 
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
@@ -119,37 +116,37 @@ class PixelRNN(CausalNetwork):
             above, before = divmod(index - 1, width)
             image[:, :, side + above, side + before] = previous[..., 0]
         if column == 0 and row > 0:
-            for extra in range(self.beyond):
-                self._through(row - 1, width + extra, state)
+            for extra in range(self.extra):
+                self._pixel(row - 1, width + extra, state)
             for layer, known in zip(self._recurrent(), states, strict=True):
                 layer.next_row(known)
-        return self.head(self._through(row, column, state)).unsqueeze(-1), state  # (N, outputs, 1)
+        return self.head(self._pixel(row, column, state)).unsqueeze(-1), state  # (N, outputs, 1)
 
-    def _through(self, row: int, column: int, state: State) -> Tensor:
+    def _pixel(self, row: int, column: int, state: State) -> Tensor:
         """The features of a pixel after all layers, (N, features)."""
         image, states, offset = state
         window = image[:, :, row : row + self.side + 1, column : column + 2 * self.side + 1]
-        features = self._seen(window).flatten(1)  # (N, features)
+        features = self._convolve(window).flatten(1)  # (N, features)
         if offset is not None:
             features = features + offset[:, row, column]
         for layer, widen, known in zip(self._recurrent(), self.widen, states, strict=True):
             features = features + self.dropout(widen(layer.pixel(features, column, known)))
         return features
 
-    def _seen(self, window: Tensor) -> Tensor:
-        """The masked convolution of a window that is padded already, (N, features, height, width)."""
+    def _convolve(self, window: Tensor) -> Tensor:
+        """The masked convolution of a padded window, (N, features, height, width)."""
         weight = self.first.weight * self.mask
         if window.shape[2:] == weight.shape[2:]:
             return F.linear(window.flatten(1), weight.flatten(1), self.first.bias)[:, :, None, None]  # (N, features, 1, 1)
         return F.conv2d(window, weight, self.first.bias)
 
     def _offset(self, context: Tensor | None) -> Tensor | None:
-        """The context projected to the features, (N, height or 1, width + beyond or 1, features)."""
+        """The context projected to the features, (N, height or 1, width + extra or 1, features)."""
         if self.from_context is None or context is None:
             return None
         if context.dim() == 2:
             return self.from_context(context)[:, None, None]  # type: ignore[no-any-return]
-        return self.from_context(F.pad(context, (0, self.beyond)).permute(0, 2, 3, 1))  # type: ignore[no-any-return]
+        return self.from_context(F.pad(context, (0, self.extra)).permute(0, 2, 3, 1))  # type: ignore[no-any-return]
 
     def _recurrent(self) -> list[Recurrence]:
         return cast("list[Recurrence]", list(self.layers))

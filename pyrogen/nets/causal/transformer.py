@@ -47,8 +47,7 @@ class CausalTransformer(CausalNetwork):
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; in raster order.
-        width: of a token.
-        layers: number of blocks.
+        width, layers: of a token, and number of blocks.
         heads: number of heads of the attention; divides `width`.
         dropout: probability of dropout after the attention and in the perceptron, in training.
 
@@ -89,14 +88,11 @@ class CausalTransformer(CausalNetwork):
         return parameters.reshape(len(x), self.outputs, *self.grid)  # (N, outputs, *grid)
 
     def of_prefix(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The parameters of the first n + 1 positions given the first n values, without a cache.
+        """The parameters of the first n + 1 positions, (N, outputs, n + 1), without a cache.
 
         Args:
-            x: encoded values, shape (N, inputs, n), n less than all.
-            context: shape (N, *context_shape), or ``None``.
-
-        Returns:
-            shape (N, outputs, n + 1).
+            x: encoded values of the first n positions, shape (N, inputs, n).
+            context: as of `forward`.
         """
         count, length = len(x), x.shape[2] + 1
         values = F.linear(x.mT, self.embed.weight)  # (N, n, width)
@@ -109,7 +105,7 @@ class CausalTransformer(CausalNetwork):
         return parameters.reshape(count, length, -1).mT  # (N, outputs, n + 1)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the state is the embeddings to add to each token, the key/value cache, and weights."""
+        """See `CausalNetwork.start`; the state is the embeddings of the positions, the key/value cache, and the weights."""
         offsets = self._offsets(context)
         shape = count * self.heads, self.width // self.heads, self.positions
         keys = [offsets.new_zeros(shape) for _ in self.blocks]  # in the layout that the product with the queries reads
@@ -205,15 +201,11 @@ def _attend_all(qkv: Tensor, count: int, heads: int) -> Tensor:
 
 
 def _attend_cached(qkv: Tensor, keys: Tensor, values: Tensor, position: int | Tensor) -> Tensor:
-    """Attention of one position to the cache, into which its keys and values are written, (N, 3 width) to (N, width).
+    """Attention of one position to the cache, to which its keys and values are added, (N, 3 width) to (N, width).
 
-    For a single query two matrix products around a softmax are faster than torch's fused attention.
-
-    Args:
-        qkv: query, keys and values of the position.
-        keys: shape (N * heads, head, positions).
-        values: shape (N * heads, positions, head).
-        position: a number, and the cache is cropped after it; or a tensor (1,), and what lies after it is masked.
+    The cache is keys (N * heads, head, positions) and values (N * heads, positions, head). It is cropped after a position
+    that is a number, and masked after one that is a tensor (1,). For a single query two matrix products around a softmax are
+    faster than torch's fused attention.
     """
     rows, head, length = keys.shape
     q, k, v = qkv.view(len(qkv), 3, rows // len(qkv), head).unbind(1)  # (N, heads, head) each
@@ -239,7 +231,7 @@ def _of_token(tokens: Tensor, position: int | Tensor, state: State) -> Tensor:
 
 
 def _step_at(previous: Tensor, position: Tensor, state: State) -> Tensor:
-    """`CausalTransformer.step` at a position that is a tensor (1,), so that the same compiled code serves all positions."""
+    """`CausalTransformer.step` at a position that is a tensor (1,)."""
     offset = state[0].index_select(1, position)[:, 0]  # (1 or N, width)
     return _of_token(torch.addmm(offset, previous[..., 0], state[4][0]), position, state)
 

@@ -1,8 +1,8 @@
 """A linear layer with a block triangular weight matrix, stored without most of its zeros.
 
 With inputs and outputs sorted by rank, the mask of an autoregressive layer is a staircase. The matrix is cut into strips of
-rows, each stored up to the last column of its last row: half the parameters and half the arithmetic of a full matrix. The
-rest above the staircase inside a strip is masked.
+rows, each stored up to the last column that its last row sees: half the parameters and half the arithmetic of a full matrix.
+What a strip holds above the staircase is masked.
 
 Named axes: ``rows`` (outputs), ``columns`` (inputs).
 """
@@ -31,7 +31,6 @@ class TriangularLinear(nn.Module):
     Args:
         in_features: number of inputs.
         visible: how many inputs each row sees, in ascending order, shape (rows,).
-        bias: whether there is one.
         strips: how many strips to cut the rows into, at most; rows that see the same inputs stay together.
 
     Raises:
@@ -46,11 +45,8 @@ class TriangularLinear(nn.Module):
     def __init__(self, in_features: int, visible: Sequence[int], bias: bool = True, strips: int = 8) -> None:
         super().__init__()
         self.in_features, self.visible = in_features, tuple(visible)
-        if (
-            not self.visible
-            or list(self.visible) != sorted(self.visible)
-            or not 0 <= self.visible[0] <= self.visible[-1] <= in_features
-        ):
+        ascending = list(self.visible) == sorted(self.visible)
+        if not self.visible or not ascending or not 0 <= self.visible[0] <= self.visible[-1] <= in_features:
             raise ConfigurationError(f"visible must ascend between 0 and {in_features}, one number for each row")
         self.cuts = _cuts(self.visible, positive_size("strips", strips))
         self.weights = nn.ParameterList()
@@ -69,14 +65,7 @@ class TriangularLinear(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """All rows.
-
-        Args:
-            x: shape (..., columns).
-
-        Returns:
-            shape (..., rows).
-        """
+        """All rows, (..., columns) to (..., rows)."""
         parts = []
         for (start, end), weight in zip(self._strips(), self.weights, strict=True):
             bias = None if self.bias is None else self.bias[start:end]
@@ -85,15 +74,9 @@ class TriangularLinear(nn.Module):
         return torch.cat(parts, -1)  # (..., rows)
 
     def rows(self, start: int, end: int, x: Tensor) -> Tensor:
-        """Some rows alone, which must see the same inputs; the other inputs may hold anything.
+        """The rows from `start` to `end` alone, (..., columns) to (..., end - start).
 
-        Args:
-            start: the first row.
-            end: the row after the last.
-            x: shape (..., columns).
-
-        Returns:
-            shape (..., end - start).
+        They must see the same inputs; the other inputs may hold anything.
         """
         width = self.visible[start]
         strip = max(number for number, cut in enumerate(self.cuts[:-1]) if cut <= start)
@@ -101,7 +84,7 @@ class TriangularLinear(nn.Module):
         return F.linear(x[..., :width], weight, None if self.bias is None else self.bias[start:end])
 
     def extra_repr(self) -> str:
-        """What the printed layer says of itself."""
+        """See `torch.nn.Module.extra_repr`."""
         return f"in_features={self.in_features}, out_features={len(self.visible)}, strips={len(self.cuts) - 1}"
 
     def _strips(self) -> list[tuple[int, int]]:
@@ -112,8 +95,5 @@ def _cuts(visible: tuple[int, ...], strips: int) -> tuple[int, ...]:
     """Where strips start and end: about the same number of rows each, and between rows that see different inputs."""
     rows = len(visible)
     free = [row for row in range(1, rows) if visible[row] > visible[row - 1]]
-    chosen = {0, rows}
-    for strip in range(1, strips):
-        if free:
-            chosen.add(min(free, key=lambda row: abs(row - rows * strip / strips)))
-    return tuple(sorted(chosen))
+    even = [rows * strip / strips for strip in range(1, strips) if free]
+    return tuple(sorted({0, rows, *(min(free, key=lambda row: abs(row - cut)) for cut in even)}))

@@ -1,7 +1,6 @@
 """The WaveNet: a stack of causal dilated convolutions along a sequence.
 
-A layer convolves the zero-padded sequence in training. In sampling it convolves the features under the taps of its kernel,
-taken from a ring buffer of the last ones.
+A layer convolves the zero-padded sequence in training; in sampling, the features under its taps, kept in a ring buffer.
 
 Named axes, beside those of `pyrogen.nets.causal.network`: ``features`` of the hidden layers, ``taps`` of a kernel.
 """
@@ -42,8 +41,7 @@ class WaveNet(CausalNetwork):
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; in raster order.
-        features: channels of the hidden layers.
-        layers: number of dilated convolutions.
+        features, layers: channels of the hidden layers, and number of dilated convolutions.
         kernel: taps of each, at least 2.
         dilations: distances of the taps, layer by layer; repeated as often as needed.
         dropout: probability that a gate's output is dropped in training.
@@ -77,8 +75,7 @@ class WaveNet(CausalNetwork):
         distances = positive_sizes("dilations", dilations) or (1,)
         self.dropout = dropout_probability(dropout)
         self.embed = nn.Conv1d(inputs, features, 1)
-        made = [_Layer(features, kernel, distances[number % len(distances)]) for number in range(layers)]
-        self.layers = nn.ModuleList(made)
+        self.layers = nn.ModuleList(_Layer(features, kernel, distances[n % len(distances)]) for n in range(layers))
         self.head = nn.Sequential(nn.ReLU(), nn.Conv1d(features, features, 1), nn.ReLU(), nn.Conv1d(features, outputs, 1))
         self.project = nn.Conv1d(context, 2 * features * layers, 1, bias=False) if context else None
 
