@@ -42,9 +42,6 @@ class MADEModel(FullyVisible):
         activation: a name in `pyrogen.nets.ACTIVATIONS`, or a callable that makes a module.
         likelihood: see `pyrogen.models.autoregressive`.
 
-    Raises:
-        ConfigurationError: a size or a name cannot be used.
-
     Example:
         >>> MADEModel((1, 3, 3), hidden=(20,)).generate(5).shape
         torch.Size([5, 9])
@@ -89,9 +86,6 @@ class PixelCNNModel(FullyVisible):
         dropout: probability that a gate's output is dropped in training.
         likelihood: see `pyrogen.models.autoregressive`.
 
-    Raises:
-        ConfigurationError: a size or a name cannot be used.
-
     Example:
         >>> PixelCNNModel((1, 4, 4), features=4, layers=2).generate(3).shape
         torch.Size([3, 16])
@@ -130,9 +124,6 @@ class PixelRNNModel(FullyVisible):
         dropout: probability that what a layer adds is dropped in training.
         likelihood: see `pyrogen.models.autoregressive`.
 
-    Raises:
-        ConfigurationError: a size or a name cannot be used.
-
     Example:
         >>> PixelRNNModel((1, 3, 3), hidden=4, layers=1).generate(3).shape
         torch.Size([3, 9])
@@ -169,9 +160,6 @@ class WaveNetModel(FullyVisible):
         dropout: probability that a gate's output is dropped in training.
         likelihood: see `pyrogen.models.autoregressive`.
 
-    Raises:
-        ConfigurationError: a size or a name cannot be used.
-
     Example:
         >>> WaveNetModel((9,), features=4, layers=3).generate(3).shape
         torch.Size([3, 9])
@@ -206,9 +194,6 @@ class TransformerModel(FullyVisible):
         heads: number of heads of the attention; divides `width`.
         dropout: probability with which attended values and hidden units are dropped in training.
         likelihood: see `pyrogen.models.autoregressive`.
-
-    Raises:
-        ConfigurationError: a size or a name cannot be used.
 
     Example:
         >>> TransformerModel((9,), width=8, layers=1, heads=2).generate(3).shape

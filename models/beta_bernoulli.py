@@ -41,9 +41,6 @@ class BetaBernoulli(Pair):
         concentration1: initial prior count a of ones.
         concentration0: initial prior count b of zeros.
 
-    Raises:
-        ConfigurationError: the shape or a concentration cannot be used.
-
     Example:
         >>> pair = BetaBernoulli((3,))  # all counts of ones are equally probable under Beta(1, 1)
         >>> pair.log_evidence(torch.tensor([[0.0, 0.0, 0.0]])).exp()
@@ -56,8 +53,7 @@ class BetaBernoulli(Pair):
         for value in (concentration1, concentration0):
             if not 0 < value < math.inf:
                 raise ConfigurationError(f"a concentration must be a positive number, not {value!r}")
-        prior = torch.tensor([concentration1, concentration0]).log()
-        self.log_prior = nn.Parameter(prior)  # log a, log b
+        self.log_prior = nn.Parameter(torch.tensor([concentration1, concentration0]).log())  # log a, log b
         self.log_base = nn.Parameter(torch.zeros(2))  # log a', log b'
         self.log_slope = nn.Parameter(torch.zeros(2))  # log u, log v
 
@@ -74,27 +70,16 @@ class BetaBernoulli(Pair):
             pyro.sample("theta", _beta(self._concentrations(x)))
 
     def log_evidence(self, x: Tensor) -> Tensor:
-        """Exact log p(x), in nats.
-
-        Args:
-            x: shape (data, event).
-
-        Returns:
-            shape (data,).
-        """
+        """Exact log p(x) of data (data, event), in nats, shape (data,)."""
         prior = self.log_prior.exp()
         return _log_beta(prior + self._counts(x)) - _log_beta(prior)
 
     def posterior(self, x: Tensor) -> dist.Beta:
-        """The exact posterior of ``theta``: batch shape (data,).
-
-        Args:
-            x: shape (data, event).
-        """
+        """The exact posterior of ``theta`` given data (data, event): batch shape (data,)."""
         return _beta(self.log_prior.exp() + self._counts(x))
 
     def elbo(self, x: Tensor) -> Tensor:
-        r"""The exact ELBO of the guide as it is, in nats, differentiable in all parameters.
+        r"""The exact ELBO of the guide as it is for data (data, event), in nats, shape (data,); differentiable.
 
         Under a guide of concentrations :math:`\alpha`, of sum :math:`\bar\alpha`, the expected log probabilities of a
         one and a zero are :math:`\ell = \psi(\alpha) - \psi(\bar\alpha)`, and with the counts
@@ -102,12 +87,6 @@ class BetaBernoulli(Pair):
 
         .. math::
             \sum (k + (a, b) - \alpha) \, \ell \; - \; \log B(a, b) + \log B(\alpha).
-
-        Args:
-            x: shape (data, event).
-
-        Returns:
-            shape (data,).
         """
         prior, guide = self.log_prior.exp(), self._concentrations(x)
         expected = torch.digamma(guide) - torch.digamma(guide.sum(-1, keepdim=True))  # (data, 2)

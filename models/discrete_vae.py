@@ -31,8 +31,8 @@ class DiscreteVAE(Pair):
         z_m \sim \operatorname{Categorical}(\pi_m), \qquad x \sim \operatorname{Bernoulli}(f_\theta(z)),
         \qquad q(z \mid x) = \prod_m q_\phi(z_m \mid x).
 
-    Its draws carry no pathwise gradient; its exact ELBO does carry a gradient, which is what estimators of it are
-    tested against. Latents are Bernoulli, 0.0 or 1.0, for two categories, else Categorical, 0, 1, ....
+    Draws have no pathwise gradient; the exact ELBO has a gradient, against which its estimators are tested. Latents are
+    Bernoulli, 0.0 or 1.0, for two categories, else Categorical, 0, 1, ....
 
     Reference:
         Mnih, Gregor (2014), *Neural Variational Inference and Learning in Belief Networks*,
@@ -103,33 +103,15 @@ class DiscreteVAE(Pair):
             pyro.sample("z", self._latents(self.encoder(x)))
 
     def log_evidence(self, x: Tensor) -> Tensor:
-        """Exact log p(x), in nats, a sum over all states.
-
-        Args:
-            x: shape (data, event).
-
-        Returns:
-            shape (data,).
-        """
+        """Exact log p(x) of data (data, event), in nats, shape (data,), a sum over all states."""
         return self._log_joint(x).logsumexp(-1)
 
     def posterior(self, x: Tensor) -> Enumerated:
-        """The exact posterior of ``z``, over all `states`: batch shape (data,), event shape (latent,).
-
-        Args:
-            x: shape (data, event).
-        """
+        """The exact posterior of ``z`` given data (data, event): batch shape (data,), event shape (latent,)."""
         return Enumerated(self.states, self._log_joint(x))
 
     def elbo(self, x: Tensor) -> Tensor:
-        """The exact ELBO of the guide as it is, in nats, a sum over all states, differentiable in all parameters.
-
-        Args:
-            x: shape (data, event).
-
-        Returns:
-            shape (data,).
-        """
+        """The exact ELBO of the guide as it is, in nats, shape (data,), a sum over all states; differentiable."""
         log_guide = self._latents(self.encoder(x).unsqueeze(-2)).log_prob(self.states)  # (data, states)
         return (log_guide.exp() * (self._log_joint(x) - log_guide)).sum(-1)
 
@@ -139,8 +121,7 @@ class DiscreteVAE(Pair):
         # As a product of matrices: no tensor of shape (data, states, event).
         logits = self.likelihood.net(self._code(self.states))  # (states, event)
         log_likelihood = x @ logits.mT - nn.functional.softplus(logits).sum(-1)  # (data, states)
-        joint: Tensor = log_prior + log_likelihood
-        return joint
+        return log_prior + log_likelihood  # type: ignore[no-any-return]
 
     def _latents(self, logits: Tensor) -> dist.TorchDistribution:
         """The distribution of the latent vector from logits of shape (..., latent or latent * categories)."""

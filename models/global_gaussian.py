@@ -43,9 +43,6 @@ class GlobalGaussian(Pair):
         noise: initial standard deviation :math:`\sigma` of the data.
         local_scale: initial standard deviation :math:`\sigma_1` of the local latents; ``None`` for a model without.
 
-    Raises:
-        ConfigurationError: the shape or a scale cannot be used.
-
     Example:
         >>> pair = GlobalGaussian((1,))
         >>> x = torch.tensor([[0.5], [1.5]])
@@ -99,7 +96,7 @@ class GlobalGaussian(Pair):
                 pyro.sample("z", elementwise(dist.Normal(loc, self.local_guide_log_scale.exp())))
 
     def joint_log_evidence(self, x: Tensor) -> Tensor:
-        r"""Exact log p(x) of all data together, in nats.
+        r"""Exact log p(x) of all data (data, event) together, in nats, shape ().
 
         In each element the data have covariance :math:`v I + \sigma_0^2 1 1^\top`, :math:`v` being the variance given
         the mean, and split into their mean :math:`\bar x` and the deviations from it:
@@ -107,12 +104,6 @@ class GlobalGaussian(Pair):
         .. math::
             -\tfrac12 \Big( n \log 2\pi + (n-1) \log v + \log(v + n \sigma_0^2)
             + \sum_i \frac{(x_i - \bar x)^2}{v} + \frac{n \bar x^2}{v + n \sigma_0^2} \Big).
-
-        Args:
-            x: shape (data, event).
-
-        Returns:
-            shape ().
         """
         count, variance = len(x), self._variance_given_mean()
         mean = x.mean(0)  # (event,)
@@ -122,24 +113,13 @@ class GlobalGaussian(Pair):
         return -(logs + deviations / variance + count * mean.square() / total).sum() / 2
 
     def joint_posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """The exact posterior of ``mu`` given all data: no batch shape, event shape (event,).
-
-        Args:
-            x: shape (data, event).
-        """
+        """The exact posterior of ``mu`` given all data (data, event): no batch shape, event shape (event,)."""
         variance = self._variance_given_mean()
         precision = self.prior_scale.square().reciprocal() + len(x) / variance  # (event,)
         return elementwise(dist.Normal(x.sum(0) / variance / precision, precision.rsqrt()))
 
     def joint_elbo(self, x: Tensor) -> Tensor:
-        """The exact ELBO of the guide as it is, of all data together, in nats, differentiable in all parameters.
-
-        Args:
-            x: shape (data, event).
-
-        Returns:
-            shape ().
-        """
+        """The exact ELBO of the guide as it is, of all data (data, event) together, in nats, shape (); differentiable."""
         prior = elementwise(dist.Normal(self.prior_loc, self.prior_scale))
         guide = elementwise(dist.Normal(self.guide_loc, self.guide_log_scale.exp()))
         kl: Tensor = torch.distributions.kl_divergence(guide, prior)

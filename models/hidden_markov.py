@@ -28,20 +28,16 @@ class HiddenMarkov(Pair):
         x_t \sim \operatorname{Bernoulli}(B_{z_t}), \qquad
         q(z_t = s \mid z_{t-1}, x_t) \propto \exp(F_{z_{t-1}, s} + G_s \cdot x_t + g_s).
 
-    The guide sees the step before and the present data, and can be the best proposal there is for a filter
-    (`set_optimal_filter`); the posterior itself looks ahead, which this guide does not.
+    The guide sees the step before and the present data, and can be the optimal proposal of a filter (`set_optimal_filter`);
+    the posterior itself depends on later data, too.
 
     Reference:
         Rabiner (1989), *A Tutorial on Hidden Markov Models and Selected Applications in Speech Recognition*,
         https://doi.org/10.1109/5.18626.
 
     Args:
-        shape: shape of a datum, of elements in {0, 1}: steps, then features of a step, which are 1 if left out. With more
-            than two dimensions the last is that of the features. Data arrive flattened.
+        shape: shape of a datum, of elements in {0, 1}: (steps,), or (..., features of a step). Data arrive flattened.
         states: number of hidden states.
-
-    Raises:
-        ConfigurationError: a size cannot be used.
 
     Example:
         >>> pair = HiddenMarkov((4, 3), states=2)
@@ -62,11 +58,9 @@ class HiddenMarkov(Pair):
         self.encoder = nn.Linear(self.features, states)  # G, g
 
     def model(self, x: Tensor, lengths: Tensor | None = None) -> None:
-        """Sites ``z_t``, a state, and ``x_t``, observed, of event shape (features,).
+        """Sites ``z_t``, a state, and ``x_t``, observed, of event shape (features,); see `counting` for the lengths.
 
-        Args:
-            x: shape (data, steps * features).
-            lengths: number of steps that count of each datum, shape (data,); all of them if not given.
+        The data have shape (data, steps * features).
         """
         logits: Tensor = self.initial
         with pyro.plate(self.data_plate, len(x), dim=-1):
@@ -88,15 +82,7 @@ class HiddenMarkov(Pair):
                 logits = self.guide_transition[z]  # (..., data, states)
 
     def log_evidence(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Exact log p(x), in nats, by the forward recursion; of a shorter sequence, of the steps that count.
-
-        Args:
-            x: shape (data, steps * features).
-            lengths: shape (data,).
-
-        Returns:
-            shape (data,).
-        """
+        """Exact log p(x), in nats, shape (data,), by the forward recursion; of a shorter sequence, of the steps it has."""
         transition = self.transition.log_softmax(-1)
         joint = self.initial.log_softmax(-1) + x.new_zeros(len(x), 1)  # (data, states), log p(z_t, x_{<t})
         for step in range(self.steps):
@@ -106,11 +92,7 @@ class HiddenMarkov(Pair):
         return joint.logsumexp(-1)
 
     def posterior(self, x: Tensor) -> dist.Categorical:
-        """The exact posterior of each state given the whole sequence: batch shape (data, steps).
-
-        Args:
-            x: shape (data, steps * features), all of whose steps count.
-        """
+        """The exact posterior of each state given a sequence of all steps: batch shape (data, steps)."""
         transition = self.transition.log_softmax(-1)
         before = [self.initial.log_softmax(-1) + self._emission(x, 0)]  # log p(z_t, x_{<=t})
         for step in range(1, self.steps):
@@ -121,14 +103,7 @@ class HiddenMarkov(Pair):
         return dist.Categorical(logits=torch.stack(before, 1) + torch.stack(after[::-1], 1))
 
     def elbo(self, x: Tensor) -> Tensor:
-        """The exact ELBO of the guide as it is, in nats, a sum over pairs of states, differentiable in all parameters.
-
-        Args:
-            x: shape (data, steps * features), all of whose steps count.
-
-        Returns:
-            shape (data,).
-        """
+        """The exact ELBO of the guide as it is for sequences of all steps, in nats, shape (data,); differentiable."""
         forward, prior = self.guide_initial.unsqueeze(0), self.initial.log_softmax(-1).unsqueeze(0)  # (1, states)
         marginal = x.new_ones(len(x), 1)  # (data, states before), of the guide
         total = x.new_zeros(len(x))
@@ -143,7 +118,7 @@ class HiddenMarkov(Pair):
 
     @torch.no_grad()
     def set_optimal_filter(self) -> None:
-        """Set the guide to the posterior given the step before and the present data alone, the best that a filter can do."""
+        """Set the guide to the posterior given the step before and the present data, the optimal proposal of a filter."""
         self.guide_initial.copy_(self.initial)
         self.guide_transition.copy_(self.transition.log_softmax(-1))
         self.encoder.weight.copy_(self.emission)
@@ -151,8 +126,7 @@ class HiddenMarkov(Pair):
 
     def _emission(self, x: Tensor, step: int) -> Tensor:
         """Log p(x_t | z_t) of each state, shape (data, states)."""
-        result: Tensor = self._step(x, step) @ self.emission.mT - nn.functional.softplus(self.emission).sum(-1)
-        return result
+        return self._step(x, step) @ self.emission.mT - nn.functional.softplus(self.emission).sum(-1)
 
     def _step(self, x: Tensor, step: int) -> Tensor:
         """The data of a step, shape (data, features)."""

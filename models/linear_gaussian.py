@@ -43,9 +43,6 @@ class LinearGaussianVAE(Pair):
         noise: initial standard deviation of the noise, in units of the data.
         guide: ``"diagonal"``, the mean-field guide, or ``"full"``, which can be the exact posterior.
 
-    Raises:
-        ConfigurationError: a size, the noise or the kind of guide cannot be used.
-
     Example:
         >>> pair = LinearGaussianVAE((5,), latent=2, guide="full")
         >>> pair.set_exact_guide()
@@ -93,50 +90,30 @@ class LinearGaussianVAE(Pair):
                 pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=self._scale_tril()))
 
     def log_evidence(self, x: Tensor) -> Tensor:
-        """Exact log p(x), in nats.
-
-        Args:
-            x: shape (data, event).
-
-        Returns:
-            shape (data,).
-        """
+        """Exact log p(x) of data (data, event), in nats, shape (data,)."""
         evidence = dist.LowRankMultivariateNormal(self.bias, self.weight, (2 * self.log_noise).exp())
-        result: Tensor = evidence.log_prob(x)  # type: ignore[no-untyped-call]
-        return result
+        return evidence.log_prob(x)  # type: ignore[no-any-return, no-untyped-call]
 
     def posterior(self, x: Tensor) -> dist.MultivariateNormal:
-        """The exact posterior of ``z``: batch shape (data,), event shape (latent,).
-
-        Args:
-            x: shape (data, event).
-        """
+        """The exact posterior of ``z`` given data (data, event): batch shape (data,), event shape (latent,)."""
         precision, gain = self._posterior_terms()
         return dist.MultivariateNormal((x - self.bias) @ gain.mT, precision_matrix=precision)
 
     def elbo(self, x: Tensor) -> Tensor:
-        r"""The exact ELBO of the guide as it is, in nats, differentiable in all parameters.
+        r"""The exact ELBO of the guide as it is for data (data, event), in nats, shape (data,); differentiable.
 
         With :math:`m = A x + c` and :math:`S = T T^\top`,
 
         .. math::
             \log \mathcal N(x; W m + b, \Psi) - \tfrac12 \operatorname{tr}(\Psi^{-1} W S W^\top)
             - \tfrac12 \big(\operatorname{tr} S + |m|^2 - \log\det S - \text{latent}\big).
-
-        Args:
-            x: shape (data, event).
-
-        Returns:
-            shape (data,).
         """
-        loc = self.encoder(x)  # (data, latent)
-        scale_tril = self._scale_tril()
+        loc, scale_tril = self.encoder(x), self._scale_tril()  # (data, latent), (latent, latent)
         expected_x = loc @ self.weight.mT + self.bias  # (data, event)
         reconstruction = elementwise(dist.Normal(expected_x, self.log_noise.exp())).log_prob(x)
         spread = ((self.weight @ scale_tril).square().sum(-1) / (2 * self.log_noise).exp()).sum()
         kl = (scale_tril.square().sum() + loc.square().sum(-1) - 2 * self.log_scale.sum() - loc.shape[-1]) / 2
-        result: Tensor = reconstruction - spread / 2 - kl
-        return result
+        return reconstruction - spread / 2 - kl  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def set_exact_guide(self, offset: float = 0.0, scale: float = 1.0) -> None:

@@ -37,14 +37,10 @@ class LinearGaussianSSM(Pair):
         Kalman (1960), *A New Approach to Linear Filtering and Prediction Problems*, https://doi.org/10.1115/1.3662552.
 
     Args:
-        shape: shape of a datum: steps, then features of a step, which are 1 if left out. With more than two dimensions the
-            last is that of the features. Data arrive flattened.
+        shape: shape of a datum: (steps,), or (..., features of a step). Data arrive flattened.
         latent: number of latent dimensions.
         noise: initial standard deviation of the noise of x, in units of the data.
         drift: initial standard deviation of a step of the latents.
-
-    Raises:
-        ConfigurationError: a size or a scale cannot be used.
 
     Example:
         >>> pair = LinearGaussianSSM((4, 3), latent=2)
@@ -76,9 +72,7 @@ class LinearGaussianSSM(Pair):
     def model(self, x: Tensor, lengths: Tensor | None = None) -> None:
         """Sites ``z_t``, of event shape (latent,), and ``x_t``, observed, of event shape (features,).
 
-        Args:
-            x: shape (data, steps * features).
-            lengths: number of steps that count of each datum, shape (data,); all of them if not given.
+        The data have shape (data, steps * features); see `counting` for the lengths.
         """
         drift, noise = self.log_drift.exp(), self.log_noise.exp()
         loc, scale = torch.zeros_like(drift), torch.ones_like(drift)
@@ -101,15 +95,7 @@ class LinearGaussianSSM(Pair):
                     z = pyro.sample(f"z_{step}", dist.MultivariateNormal(loc, scale_tril=scale_tril[step]))
 
     def log_evidence(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Exact log p(x), in nats, by the Kalman filter; of a shorter sequence, of the steps that count.
-
-        Args:
-            x: shape (data, steps * features).
-            lengths: shape (data,).
-
-        Returns:
-            shape (data,).
-        """
+        """Exact log p(x), in nats, shape (data,), by the Kalman filter; of a shorter sequence, of the steps it has."""
         drift, noise = (2 * self.log_drift).exp(), (2 * self.log_noise).exp()
         scaled = self.weight.mT / noise  # (latent, features)
         mean = x.new_zeros(len(x), len(drift))  # (data, latent), of z given the steps before
@@ -129,16 +115,10 @@ class LinearGaussianSSM(Pair):
         return total
 
     def elbo(self, x: Tensor) -> Tensor:
-        """The exact ELBO of the guide as it is, in nats, differentiable in all parameters.
+        """The exact ELBO of the guide as it is for sequences of all steps, in nats, shape (data,); differentiable.
 
         The guide's mean and covariance of each step are carried forward; the expected log densities are those of normals
         at the mean, less half the traces of the covariances in units of the variances.
-
-        Args:
-            x: shape (data, steps * features), all of whose steps count.
-
-        Returns:
-            shape (data,).
         """
         noise = self.log_noise.exp()
         of_x, scale_tril = self._of_data(x), self._scale_tril()
@@ -178,11 +158,9 @@ class LinearGaussianSSM(Pair):
 
     @torch.no_grad()
     def set_optimal_filter(self, offset: float = 0.0, scale: float = 1.0) -> None:
-        """Set the guide to the posterior given the step before and the present data alone, the best that a filter can do.
+        """Set the guide to the posterior given the step before and the present data, the optimal proposal of a filter.
 
-        Args:
-            offset: see `set_exact_guide`.
-            scale: see `set_exact_guide`.
+        It can be off by as much as in `set_exact_guide`.
         """
         self._set_guide(offset, scale, look_ahead=False)
 

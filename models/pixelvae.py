@@ -47,9 +47,6 @@ class PixelVAE(VAE):
         prior: as of `VAE`.
         encoder: likewise.
 
-    Raises:
-        ConfigurationError: a size or a name cannot be used.
-
     Example:
         >>> pair = PixelVAE((1, 4, 4), latent=2, hidden=(8,), features=4, layers=2)
         >>> pair.generate(3).shape

@@ -18,11 +18,7 @@ __all__ = ["counted", "counting", "sequence_shape"]
 
 
 def sequence_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Number of steps, and of the features of a step.
-
-    Args:
-        shape: shape of a datum: steps, then features of a step, which are 1 if left out. With more than two dimensions the
-            last is that of the features.
+    """Number of steps, and of the features of a step, from the shape of a datum: (steps,), or (..., features).
 
     Raises:
         ConfigurationError: a size is no positive integer, or there is none.
@@ -40,11 +36,9 @@ def sequence_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def counting(lengths: Tensor | None, step: int) -> AbstractContextManager[Any]:
-    """A context whose sites count in those data alone that have a step.
+    """A context whose sites count only in data that have a step, counted from 0.
 
-    Args:
-        lengths: number of steps of each datum, shape (data,), or None where all have all.
-        step: counted from 0.
+    The lengths are the numbers of steps of the data, shape (data,), or ``None`` where all data have all steps.
     """
     if lengths is None:
         return nullcontext()

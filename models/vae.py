@@ -44,9 +44,6 @@ class VAE(Pair):
         prior: a name in `PRIORS`, or a `Part` without context.
         encoder: a name in `ENCODERS`, or a `Part` whose context is the data.
 
-    Raises:
-        ConfigurationError: a size or a name cannot be used.
-
     Example:
         >>> vae = VAE((1, 28, 28), latent=20)
         >>> vae.likelihood(vae.encoder(torch.zeros(7, 784)).sample()).batch_shape

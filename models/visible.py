@@ -87,13 +87,7 @@ class FullyVisible(Pair):
         return self.distribution().sample((count,), **options)
 
     def complete(self, x: Tensor, mask: Tensor, **options: Any) -> Tensor:
-        """Data with their unknown elements drawn, shape (..., event); see `Autoregressive.complete`.
-
-        Args:
-            x: data, shape (..., event).
-            mask: true where an element is known; broadcasts with `x`.
-            options: see `Autoregressive.complete`.
-        """
+        """Data (..., event) with their unknown elements drawn; for mask and options see `Autoregressive.complete`."""
         return self.distribution().complete(x, mask, **options)
 
 
@@ -102,7 +96,7 @@ def channels_and_grid(shape: Sequence[int], *, image: str = "") -> tuple[int, tu
 
     Args:
         shape: (channels, height, width), (height, width) or (length,).
-        image: the name of a model that needs an image, if one does.
+        image: the model that needs an image, as the error names it, if one does.
 
     Raises:
         ConfigurationError: the shape is none of these, or no image where one is needed.
@@ -123,11 +117,7 @@ def channels_and_grid(shape: Sequence[int], *, image: str = "") -> tuple[int, tu
 
 
 def make_family(name: str, channels: int) -> Family:
-    """A family of conditionals by its name.
-
-    Args:
-        name: a name in the table of the docstring of `pyrogen.models.autoregressive`.
-        channels: numbers at a position.
+    """A family of conditionals by its name in the table of `pyrogen.models.autoregressive`.
 
     Raises:
         ConfigurationError: no family has that name.

@@ -48,10 +48,9 @@ class Autoregressive(TorchDistribution):
         network: a causal network, which holds the autoregressive order.
         family: the conditional distribution of a position given the network's outputs; `Bernoulli` if left out, for a
             network of as many outputs as inputs.
-        context: the conditioning, shape (*batch, *network.context_shape); needed exactly if the network takes one. Its
-            leading dimensions, plates and particles, are the batch.
-        event_shape: shape of a datum, with as many elements as (channels, *grid), which it is if left out; or (length,)
-            for sequences of one channel.
+        context: the conditioning, shape (*batch, *network.context_shape), for a network that takes one. Its leading
+            dimensions, plates and particles, are the batch.
+        event_shape: shape of a datum; (channels, *grid) if left out, or (length,) for sequences of one channel.
 
     Raises:
         ConfigurationError: the network, the family, the context and the shape don't fit one another.
@@ -104,17 +103,12 @@ class Autoregressive(TorchDistribution):
         context = self.context
         if context is not None:
             context = context.expand(*batch_shape, *self.network.context_shape or ())
-        attributes = {"network": self.network, "family": self.family, "context": context}
-        return expanded(self, Autoregressive, batch_shape, _instance, **attributes)
+        return expanded(
+            self, Autoregressive, batch_shape, _instance, network=self.network, family=self.family, context=context
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log probability or density, in nats.
-
-        Args:
-            value: shape (..., *event), whose leading dimensions broadcast with the batch.
-
-        Returns:
-            the leading dimensions of `value`, broadcast with the batch.
+        """Log probability or density, in nats, of values (..., *event) whose leading dimensions broadcast with the batch.
 
         Raises:
             DataError: `value` has another event shape, or lies outside the support where validation is on.
@@ -131,14 +125,7 @@ class Autoregressive(TorchDistribution):
         return log_prob.reshape(leading)  # (*leading)
 
     def conditionals(self, value: Tensor) -> Tensor:
-        """The parameters of every position given the values before it.
-
-        Args:
-            value: as of `log_prob`.
-
-        Returns:
-            shape (..., outputs, *grid), the leading dimensions those that `log_prob` returns.
-        """
+        """The parameters of every position given the values before it, shape (..., outputs, *grid); see `log_prob`."""
         leading = self._leading(value)
         flat, context = self._flat(value.expand(*leading, *self.event_shape), leading)
         parameters: Tensor = self.network(self.family.encode(flat), context)  # (N, outputs, *grid)
@@ -152,23 +139,20 @@ class Autoregressive(TorchDistribution):
         progress: bool | None = None,
         compile: bool = False,
     ) -> Tensor:
-        """Sample, one group of positions after the other.
+        """Sample one group of positions after the other; the shape is (*sample, *batch, *event).
 
         Args:
             sample_shape: leading dimensions of independent draws.
             noise: uniform numbers in [0, 1) to draw from, shape (*sample, *batch, noise of the family, *grid); drawn by
                 torch's generator if left out. The same noise gives the same values, compiled or not.
             progress: whether to show a bar; if left out, in a terminal where it takes longer than two seconds.
-            compile: whether to compile a step first. That takes seconds to minutes once for every shape, and a C++
-                compiler; it is for many draws.
-
-        Returns:
-            shape (*sample, *batch, *event).
+            compile: whether to compile a step first. That needs a C++ compiler and takes seconds to minutes once for every
+                shape; it is for many draws.
 
         Raises:
             ConfigurationError: the noise has another shape.
         """
-        return self._draw(torch.Size(sample_shape), None, None, noise, progress, compile)
+        return self._draw(torch.Size(sample_shape) + self.batch_shape, None, None, noise, progress, compile)
 
     def complete(
         self,
@@ -187,12 +171,10 @@ class Autoregressive(TorchDistribution):
         Args:
             value: data whose unknown elements may hold anything that is finite, shape (..., *event).
             mask: true where a position is known, with all its channels; broadcasts with `value`.
-            noise: as of `sample`, with the leading dimensions of the result in place of (*sample, *batch).
-            progress: as of `sample`.
-            compile: as of `sample`.
+            noise, progress, compile: as of `sample`, with the leading dimensions of the result for (*sample, *batch).
 
         Returns:
-            the shape that `log_prob` would return for `value`, followed by (*event); known elements as they were.
+            shape (..., *event), the leading dimensions broadcast with the batch; known elements as they were.
 
         Raises:
             ConfigurationError: some but not all channels of a position are known.
@@ -202,15 +184,12 @@ class Autoregressive(TorchDistribution):
         count, full = leading.numel(), (self.family.channels, self.network.positions)
         known = torch.broadcast_to(mask, leading + self.event_shape).reshape(count, *full)  # (N, channels, positions)
         value = value.expand(leading + self.event_shape)
+        if self._validate_args and not bool((known == known[:, :1]).all()):
+            raise ConfigurationError("a position must be known with all its channels or with none: give a mask that is so")
+        draw = self._draw(leading, value, known, noise, progress, compile)
         if self._validate_args:
-            if not bool((known == known[:, :1]).all()):
-                raise ConfigurationError(
-                    "a position must be known with all its channels or with none: give a mask that is so"
-                )
-            draw = self._draw(torch.Size(), value, known, noise, progress, compile, leading)
             self._refuse_off_support(torch.where(known.reshape(value.shape), value, draw))
-            return draw
-        return self._draw(torch.Size(), value, known, noise, progress, compile, leading)
+        return draw
 
     def __repr__(self) -> str:
         shapes = f"batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)}"
@@ -223,16 +202,14 @@ class Autoregressive(TorchDistribution):
     @torch.no_grad()
     def _draw(
         self,
-        sample_shape: torch.Size,
+        leading: torch.Size,
         value: Tensor | None,
         mask: Tensor | None,
         noise: Tensor | None,
         progress: bool | None,
         compiled: bool,
-        leading: torch.Size | None = None,
     ) -> Tensor:
         network, family = self.network, self.family
-        leading = sample_shape + self.batch_shape if leading is None else leading
         shape = (*leading, family.noise, *network.grid)
         if leading.numel() == 0:
             return network.example.new_empty(leading + self.event_shape)
@@ -240,22 +217,19 @@ class Autoregressive(TorchDistribution):
             noise = torch.rand(shape, dtype=network.example.dtype, device=network.example.device)
         elif noise.shape != shape:
             raise ConfigurationError(f"the noise must have shape {shape}, not {tuple(noise.shape)}")
-        full = (leading.numel(), family.channels, network.positions)
-        context = self._context(leading)
-        known = None if value is None else value.reshape(full).to(noise.dtype)  # (N, channels, positions)
-        where = None if mask is None else mask[:, :1]
-        flat_noise = noise.reshape(-1, family.noise, network.positions)  # (N, noise, positions)
+        known = None if value is None else value.reshape(-1, family.channels, network.positions).to(noise.dtype)
+        where = None if mask is None else mask[:, :1]  # (N, 1, positions)
+        noise, context = noise.reshape(-1, family.noise, network.positions), self._context(leading)  # (N, noise, positions)
         with evaluation(network), _validation_kept():
-            drawn = network.generate(family, flat_noise, context, known, where, compiled, _progress_bar(progress))
+            drawn = network.generate(family, noise, context, known, where, compiled, _progress_bar(progress))
         return drawn.reshape(leading + self.event_shape)  # (*leading, *event)
 
     def _leading(self, value: Tensor) -> torch.Size:
         """The leading dimensions of a value, broadcast with the batch."""
         split = value.dim() - len(self.event_shape)
         if split < 0 or value.shape[split:] != self.event_shape:
-            raise DataError(
-                f"a value must have shape (..., {', '.join(map(str, self.event_shape))}), not {tuple(value.shape)}"
-            )
+            event = ", ".join(map(str, self.event_shape))
+            raise DataError(f"a value must have shape (..., {event}), not {tuple(value.shape)}")
         try:
             return torch.Size(torch.broadcast_shapes(value.shape[:split], self.batch_shape))  # type: ignore[no-untyped-call]
         except RuntimeError:
@@ -313,18 +287,14 @@ def _default_family(network: CausalNetwork) -> Family:
 
 
 def _batch_shape(network: CausalNetwork, context: Tensor | None) -> torch.Size:
-    shape = network.context_shape
+    kind, shape = type(network).__name__, network.context_shape
+    wanted = f"(..., {', '.join(map(str, shape))})" if shape is not None else ""
     if (context is None) != (shape is None):
-        needs = "no context" if shape is None else f"a context of shape (..., {', '.join(map(str, shape))})"
-        raise ConfigurationError(
-            f"this {type(network).__name__} takes {needs}, but got {'none' if context is None else tuple(context.shape)}"
-        )
+        needs = f"a context of shape {wanted}" if wanted else "no context"
+        raise ConfigurationError(f"this {kind} takes {needs}, but got {'none' if context is None else tuple(context.shape)}")
     if context is None or shape is None:
         return torch.Size()
     split = context.dim() - len(shape)
     if split < 0 or tuple(context.shape[split:]) != shape:
-        raise ConfigurationError(
-            f"the context of this {type(network).__name__} must have shape (..., {', '.join(map(str, shape))}), not "
-            f"{tuple(context.shape)}"
-        )
+        raise ConfigurationError(f"the context of this {kind} must have shape {wanted}, not {tuple(context.shape)}")
     return context.shape[:split]

@@ -1,4 +1,4 @@
-"""`Autoregressive` under the names of its networks; the arguments are those of `Autoregressive`."""
+"""`Autoregressive` under the names of its networks, whose docstrings name the papers; the arguments are the same."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ __all__ = ["MADE", "CausalTransformer", "PixelCNN", "PixelRNN", "WaveNet"]
 
 
 class MADE(Autoregressive):
-    """`Autoregressive` with a `pyrogen.nets.causal.MADE`, or with a member of an `OrderAgnosticMADE`.
-
-    For the average of all members see `Ensemble`.
-
-    Reference:
-        Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
-        https://arxiv.org/abs/1502.03509.
+    """`Autoregressive` with a `pyrogen.nets.causal.MADE`, or a member of an `OrderAgnosticMADE` (for all see `Ensemble`).
 
     Example:
         >>> import torch
@@ -32,10 +26,6 @@ class MADE(Autoregressive):
 class PixelCNN(Autoregressive):
     """`Autoregressive` with a `GatedPixelCNN` or a `MaskedPixelCNN`.
 
-    Reference:
-        van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu (2016), *Conditional Image Generation with
-        PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
-
     Example:
         >>> import torch
         >>> images = PixelCNN(causal.GatedPixelCNN((8, 8), features=4, layers=2, context=3), context=torch.zeros(5, 3))
@@ -48,10 +38,6 @@ class PixelCNN(Autoregressive):
 
 class PixelRNN(Autoregressive):
     """`Autoregressive` with a `pyrogen.nets.causal.PixelRNN`.
-
-    Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759.
 
     Example:
         >>> import torch
@@ -66,10 +52,6 @@ class PixelRNN(Autoregressive):
 class WaveNet(Autoregressive):
     """`Autoregressive` with a `pyrogen.nets.causal.WaveNet`.
 
-    Reference:
-        van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu (2016), *WaveNet: A
-        Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499.
-
     Example:
         >>> import torch
         >>> sequences = WaveNet(causal.WaveNet((16,), features=4, layers=3, context=2), context=torch.zeros(5, 2))
@@ -82,9 +64,6 @@ class WaveNet(Autoregressive):
 
 class CausalTransformer(Autoregressive):
     """`Autoregressive` with a `pyrogen.nets.causal.CausalTransformer`.
-
-    Reference:
-        Vaswani et al. (2017), *Attention Is All You Need*, https://arxiv.org/abs/1706.03762.
 
     Example:
         >>> import torch

@@ -31,11 +31,10 @@ class BayesianNetwork(TorchDistribution):
     .. math::
         p(x) = \prod_v p(x_v \mid x_{\mathrm{parents}(v)}).
 
-    A value is a vector of state numbers, one for each variable in the order in which they were given. Besides
-    `log_prob` and ancestral sampling there are exact answers by enumeration: `marginal`, given evidence or not, and
-    `log_evidence`. Variables that are no ancestors of what is asked or given sum to one and are left out, so that a
-    question to a large network costs as much as the part of it that matters. All answers can be differentiated with
-    respect to tables and networks, which is how tables are learned from data with missing values.
+    A value is a vector of state numbers, one for each variable in the order in which they were given. `marginal` and
+    `log_evidence` are exact, by enumeration of the ancestors of the variables asked for and observed; all others sum to one
+    and are left out. All answers can be differentiated with respect to tables and networks, which is how tables are learned
+    from data with missing values.
 
     Reference:
         J. Pearl (1988), *Probabilistic Reasoning in Intelligent Systems*,
@@ -89,14 +88,7 @@ class BayesianNetwork(TorchDistribution):
         return expanded(self, BayesianNetwork, batch_shape, _instance, **attributes)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log probability of state numbers, in nats.
-
-        Args:
-            value: shape (..., variables), integers or floats.
-
-        Returns:
-            shape (...).
-        """
+        """Log probability, in nats, shape (...), of state numbers (..., variables), integers or floats."""
         if self._validate_args:
             self._validate_sample(value)
         index = value.long()
@@ -110,11 +102,7 @@ class BayesianNetwork(TorchDistribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008 - an immutable, as torch has it
-        """Draw state numbers, parents before children.
-
-        Returns:
-            integers, shape (*sample_shape, ..., variables).
-        """
+        """Draw state numbers, integers (*sample_shape, ..., variables), parents before children."""
         shape = self._extended_shape(torch.Size(sample_shape))  # (*sample_shape, ..., variables)
         value = torch.zeros(shape, dtype=torch.long, device=self._device())
         for node in self._nodes:
@@ -124,7 +112,7 @@ class BayesianNetwork(TorchDistribution):
         return value
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All values, leftmost, the last variable fastest; see `torch.distributions.Distribution.enumerate_support`."""
+        """See `torch.distributions.Distribution.enumerate_support`; the last variable is fastest."""
         _check_size("all variables", self.states)
         axes = [torch.arange(states, device=self._device()) for states in self.states]
         values = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)  # (all values, variables)
@@ -165,13 +153,9 @@ class BayesianNetwork(TorchDistribution):
         return (joint - log_evidence).exp()
 
     def log_evidence(self, given: Mapping[str, int | Tensor]) -> Tensor:
-        r"""Log probability of some variables' states, summed over all others, in nats.
+        r"""Log probability of some variables' states, summed over all others, in nats, shape (...).
 
-        Args:
-            given: observed state numbers by name, integers or tensors that broadcast with the batch.
-
-        Returns:
-            shape (...); minus infinity where the evidence is impossible.
+        It is minus infinity where the evidence is impossible. The states are as of `marginal`.
 
         Raises:
             ConfigurationError: a name is not known; too many states.

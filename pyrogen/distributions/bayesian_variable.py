@@ -24,12 +24,11 @@ class Variable:
     """A variable of a `BayesianNetwork` and its conditional distribution given its parents.
 
     Args:
-        name: how it is called.
-        conditional: either a table of unnormalized log probabilities, shape (..., states of each parent, states), or a
-            network (anything callable) from the parents' values, as numbers, shape (..., parents), to unnormalized
-            log probabilities, shape (..., states).
+        name: its name.
+        conditional: unnormalized log probabilities: a table, shape (..., states of each parent, states), or a network
+            (anything callable) from the parents' values, as numbers, shape (..., parents), to shape (..., states).
         parents: names of the variables it depends on.
-        states: how many values it takes, ``0, ..., states - 1``. A table tells, a network does not.
+        states: number of values ``0, ..., states - 1``; needed for a network.
 
     Example:
         >>> Variable("wet", torch.zeros(2, 3), parents=["rain"]).name
@@ -43,14 +42,9 @@ class Variable:
 
 
 class Node:
-    """A variable whose parents' states are known, and whose conditional has been checked.
+    """A variable whose conditional has been checked.
 
-    Attributes:
-        name: the variable's name.
-        parents: the parents' names.
-        states: how many values it takes.
-        rows: how many values each parent takes.
-        batch_shape: leading dimensions of the table; none for a network.
+    It has `states` values, each of its parents as many as `rows` lists, and its table the leading dimensions `batch_shape`.
     """
 
     def __init__(self, variable: Variable, states: Mapping[str, int]) -> None:
@@ -71,21 +65,14 @@ class Node:
 
     @property
     def device(self) -> torch.device | None:
-        """Where the table or the network's parameters lie; ``None`` if there is nothing to tell."""
+        """Where the table or the network's parameters lie; ``None`` if there are none."""
         if isinstance(self.conditional, Tensor):
             return self.conditional.device
         parameters = self.conditional.parameters() if isinstance(self.conditional, nn.Module) else iter(())
         return next((parameter.device for parameter in parameters), None)
 
     def given(self, values: Tensor) -> Tensor:
-        """Log probabilities of the states given the parents' values.
-
-        Args:
-            values: state numbers, shape (..., parents).
-
-        Returns:
-            shape (..., states), of the batch that the values and the table have together.
-        """
+        """Log probabilities of the states, (..., states), given the parents' state numbers, (..., parents)."""
         if not isinstance(self.conditional, Tensor):
             return self._of_network(self.conditional, values)
         table = self.conditional.log_softmax(-1)  # (..., states of each parent, states)
@@ -120,12 +107,7 @@ class Node:
 
 
 def ancestors_first(variables: Sequence[Variable]) -> tuple[Node, ...]:
-    """The nodes of a network, every parent before its children.
-
-    Raises:
-        ConfigurationError: a name that occurs twice, a parent that does not exist, a circle of parents, a table whose
-            shape does not fit.
-    """
+    """The nodes of a network, every parent before its children."""
     names = [variable.name for variable in variables]
     if not names or len(set(names)) < len(names):
         raise ConfigurationError(f"a Bayesian network needs at least one variable, and each name once, not {names}")
@@ -149,11 +131,7 @@ def ancestors_first(variables: Sequence[Variable]) -> tuple[Node, ...]:
 
 
 def states_of(variable: Variable) -> int:
-    """How many values a variable takes.
-
-    Raises:
-        ConfigurationError: neither its table nor `states` tells, or they disagree.
-    """
+    """The number of values of a variable, from its table or from `Variable.states`."""
     table = variable.conditional
     if not isinstance(table, Tensor):
         return positive_size(f"states of '{variable.name}', of which its network tells nothing,", variable.states)

@@ -18,7 +18,7 @@ from .expansion import expanded
 __all__ = ["ContinuousBernoulli"]
 
 _SERIES_BELOW = 0.25
-"""Below this logit the closed forms lose digits and a power series, exact to 1e-17 there, takes over."""
+"""Below this logit the closed forms lose digits, and a power series, exact to 1e-17 there, is used."""
 _LOG_SINHC = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775)
 """Coefficients of u^2, u^4, ... in log(sinh(u)/u)."""
 
@@ -55,11 +55,7 @@ class ContinuousBernoulli(TorchDistribution):
         return expanded(self, ContinuousBernoulli, batch_shape, _instance, logits=self.logits.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        r"""Log density, in nats.
-
-        The normalizer is :math:`\log\frac{e^\eta-1}{\eta} = \frac{\eta}{2} +
-        \log\frac{\sinh(\eta/2)}{\eta/2}`.
-        """
+        r"""Log density, in nats; near 0 the normalizer is the series of :math:`\eta/2 + \log[\sinh(\eta/2)/(\eta/2)]`."""
         if self._validate_args:
             self._validate_sample(value)
         small, size = self._split()

@@ -69,8 +69,8 @@ class DiscretizedLogistic(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log of the bin's mass, in nats, finite however far the value lies in the tails.
 
-        With the bin's edges at :math:`a < b` in scales from the location, no difference of two close
-        numbers is taken: :math:`\sigma(b) - \sigma(a) = \sigma(b)\,\sigma(-a)\,(1 - e^{a - b})`.
+        With edges :math:`a < b` in scales from the location, it is that of
+        :math:`\sigma(b) - \sigma(a) = \sigma(b)\,\sigma(-a)\,(1 - e^{a - b})`.
         """
         if self._validate_args:
             self._validate_sample(value)
@@ -94,7 +94,7 @@ class DiscretizedLogistic(TorchDistribution):
         return grid_index(logistic, self.bins) / (self.bins - 1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All values of the grid, leftmost; see `torch.distributions.Distribution.enumerate_support`."""
+        """See `torch.distributions.Distribution.enumerate_support`."""
         values = grid_values(self.bins, self.loc).reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
         return values.expand(-1, *self.batch_shape) if expand else values
 

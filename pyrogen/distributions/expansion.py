@@ -1,4 +1,4 @@
-"""The one way in which the distributions of this package implement `torch.distributions.Distribution.expand`."""
+"""How the distributions of this package implement `torch.distributions.Distribution.expand`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,9 @@ D = TypeVar("D", bound=TorchDistribution)
 
 
 def expanded(old: D, kind: type[D], batch_shape: Any, instance: Any, **attributes: Any) -> D:
-    """A distribution of another batch shape.
+    """A distribution of another batch shape, with attributes that are expanded already.
 
-    Args:
-        old: the distribution.
-        kind: the class that defines `expand`; `old` may be of a subclass of it.
-        batch_shape: the new batch shape.
-        instance: the argument ``_instance`` of `expand`.
-        attributes: the attributes of the new distribution, expanded already.
+    `kind` is the class that defines `expand`, of which `old` may be a subclass; `instance` is the ``_instance`` of `expand`.
     """
     new: D = old._get_checked_instance(kind, instance)  # type: ignore[no-untyped-call]
     for name, value in attributes.items():

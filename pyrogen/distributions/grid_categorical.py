@@ -25,8 +25,7 @@ class GridCategorical(TorchDistribution):
     .. math::
         P(x_i) = e^{l_i} \Big/ \sum_j e^{l_j}.
 
-    It is `pyro.distributions.Categorical` with values scaled to [0, 1], so that it fits the same data as
-    every other likelihood of pixels.
+    It is `pyro.distributions.Categorical` with values in [0, 1], as every other likelihood of pixels has them.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
@@ -82,7 +81,7 @@ class GridCategorical(TorchDistribution):
         return index.to(self.logits.dtype) / (self.bins - 1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All values of the grid, leftmost; see `torch.distributions.Distribution.enumerate_support`."""
+        """See `torch.distributions.Distribution.enumerate_support`."""
         values = grid_values(self.bins, self.logits).reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
         return values.expand(-1, *self.batch_shape) if expand else values
 

@@ -14,11 +14,7 @@ __all__ = ["UnitGrid", "bins_of_grid", "grid_index", "grid_values"]
 class UnitGrid(constraints.Constraint):
     """The support of values on ``{0, 1/(bins-1), ..., 1}``, to within the rounding of their dtype.
 
-    The values of 8-bit pixels divided by 255 lie on the grid of 256 bins; those of binary pixels on that of
-    2.
-
-    Args:
-        bins: number of points of the grid, at least 2.
+    8-bit pixels divided by 255 lie on the grid of 256 bins, binary pixels on that of 2.
 
     Example:
         >>> UnitGrid(3).check(torch.tensor([0.0, 0.25, 0.5, 1.0, 1.5]))
@@ -59,11 +55,7 @@ def grid_values(bins: int, like: Tensor) -> Tensor:
 
 
 def bins_of_grid(bins: int) -> int:
-    """A number of bins that a grid may have.
-
-    Raises:
-        ConfigurationError: it is less than 2 or not an integer.
-    """
+    """Refuse, with a `ConfigurationError`, a number of bins that is no integer of at least 2."""
     if not isinstance(bins, int) or isinstance(bins, bool) or bins < 2:
         raise ConfigurationError(f"bins must be an integer of at least 2, not {bins!r}")
     return bins

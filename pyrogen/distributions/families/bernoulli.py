@@ -19,10 +19,7 @@ class Bernoulli(Family):
 
     Args:
         channels: numbers at a position, independent of one another given the positions before.
-        centred: whether the network reads ``2 x - 1`` in place of ``x``, so that a zero from the padding is no value.
-
-    Raises:
-        ConfigurationError: `channels` is not a positive integer.
+        centred: whether the network's input is ``2 x - 1`` in place of ``x``, so that a zero from the padding is no value.
 
     Example:
         >>> Bernoulli().log_prob(torch.zeros(2, 1, 3), torch.ones(2, 1, 3)).exp()

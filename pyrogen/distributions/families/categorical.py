@@ -30,10 +30,7 @@ class Categorical(Family):
         values: the number of values B, at least 2.
         channels: numbers at a position.
         integers: whether the values are integers, in place of points of the grid.
-        one_hot: whether the network reads a one for each value, in place of one number from -1 to 1.
-
-    Raises:
-        ConfigurationError: a size cannot be used.
+        one_hot: whether the network's input is a one-hot vector, in place of one number from -1 to 1.
 
     Example:
         >>> Categorical(4).log_prob(torch.zeros(2, 4), torch.ones(2, 1)).exp()

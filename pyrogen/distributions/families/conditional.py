@@ -17,15 +17,17 @@ __all__ = ["Family", "choose"]
 class Family(ABC):
     """A family of distributions of the value at one position.
 
-    To write one, set the attributes and define `encode`, `log_prob` and `draw`, all elementwise over N and ``...``, of
-    pure tensor functions, for them to be compiled. The draw is a function of uniform noise alone, so that two samplers
-    given the same noise draw the same.
+    To write one, set the attributes and define `encode`, `log_prob` and `draw` as pure tensor functions, elementwise over N
+    and ``...``, for them to be compiled. A draw depends on uniform noise alone: two samplers draw the same from the same.
 
     Attributes:
         channels: numbers of a value at a position.
         inputs: numbers of an encoded value, the inputs of the network.
         outputs: parameters of a position, the outputs of the network.
         noise: uniform numbers that a draw at a position takes.
+
+    Raises:
+        ConfigurationError: a size cannot be used, of any family.
     """
 
     channels: int
@@ -51,39 +53,20 @@ class Family(ABC):
 
     @abstractmethod
     def log_prob(self, parameters: Tensor, value: Tensor) -> Tensor:
-        """Log probability or density of values, in nats.
+        """Log probability or density, in nats, shape (N, ...), of values (N, channels, ...).
 
-        Args:
-            parameters: shape (N, outputs, ...).
-            value: shape (N, channels, ...).
-
-        Returns:
-            shape (N, ...).
+        The parameters have shape (N, outputs, ...).
         """
 
     @abstractmethod
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        """Values made from uniform noise.
-
-        Args:
-            parameters: shape (N, outputs, ...).
-            noise: independent uniform numbers in [0, 1), shape (N, noise, ...).
-
-        Returns:
-            shape (N, channels, ...).
-        """
+        """Values (N, channels, ...) from parameters (N, outputs, ...) and uniform noise in [0, 1), (N, noise, ...)."""
 
 
 def choose(logits: Tensor, noise: Tensor, dim: int) -> Tensor:
-    """A draw from categorical distributions, by inversion of the cumulative distribution function.
+    """A draw from categorical distributions along `dim`, by inversion of the cumulative distribution function.
 
-    Args:
-        logits: unnormalized log probabilities along `dim`.
-        noise: uniform numbers in [0, 1), of size 1 along `dim`.
-        dim: the dimension of the choices.
-
-    Returns:
-        indices, of size 1 along `dim`.
+    The noise, uniform in [0, 1), and the indices drawn have size 1 along `dim`.
 
     Example:
         >>> import torch

@@ -31,9 +31,6 @@ class GaussianMixture(Family):
         components: the number K of components.
         channels: numbers at a position.
 
-    Raises:
-        ConfigurationError: a size is not a positive integer.
-
     Example:
         >>> family = GaussianMixture(5)
         >>> family.log_prob(torch.zeros(2, family.outputs), torch.zeros(2, 1))

@@ -27,7 +27,7 @@ class DiscretizedLogisticMixture(Family):
         P(x) = \sum_k \pi_k \prod_c \mathrm{DL}\Big(x_c \,\Big|\,
         \mu_{kc} + \sum_{d < c} \tanh(\alpha_{kcd})\, x_d,\ s_{kc}\Big).
 
-    The component is shared by the channels of a pixel, and with it what one channel says about another.
+    The channels of a pixel share the component.
 
     Reference:
         Salimans, Karpathy, Chen, Kingma (2017), *PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture
@@ -37,9 +37,6 @@ class DiscretizedLogisticMixture(Family):
         components: the number K of components.
         channels: numbers at a position, such as 3 for colours.
         bins: number of values of the grid ``0, 1/(bins-1), ..., 1``; 256 for 8-bit pixels divided by 255.
-
-    Raises:
-        ConfigurationError: a size cannot be used.
 
     Example:
         >>> DiscretizedLogisticMixture(10, channels=3).outputs

@@ -86,9 +86,6 @@ class DiagonalPixelCNN(CustomOrderNetwork):
         features, layers: channels of the hidden layers, and number of gated residual layers after the first convolution.
         kernel, first: side of the kernels, odd, and of the first layer's kernel, odd and at least 3.
 
-    Raises:
-        ConfigurationError: a size cannot be used.
-
     Example:
         >>> net = DiagonalPixelCNN((8, 8), slope=2, features=4, layers=2)
         >>> net(torch.zeros(3, 1, 8, 8)).shape, len(net.groups)

@@ -50,9 +50,6 @@ class GatedPixelCNN(CausalNetwork):
         head: channels of the layer between the last gated one and the outputs; as `features` if left out.
         dropout: probability that a gate's output is dropped in training.
 
-    Raises:
-        ConfigurationError: a size cannot be used.
-
     Example:
         >>> net = GatedPixelCNN((28, 28), features=8, layers=3)
         >>> net(torch.zeros(2, 1, 28, 28)).shape

@@ -32,9 +32,6 @@ class CausalLinear(CausalNetwork):
     Args:
         grid, inputs, outputs, context: see `CausalNetwork`; in raster order.
 
-    Raises:
-        ConfigurationError: a size is not a positive integer.
-
     Example:
         >>> CausalLinear((4,), inputs=1, outputs=2)(torch.zeros(7, 1, 4)).shape
         torch.Size([7, 2, 4])

@@ -39,9 +39,6 @@ class MaskedPixelCNN(CausalNetwork):
         features, blocks: channels between the blocks, half as many inside, and number of residual blocks.
         kernel, first: side of the kernels, and of the first layer's kernel, odd and at least 3.
 
-    Raises:
-        ConfigurationError: a size cannot be used.
-
     Example:
         >>> MaskedPixelCNN((28, 28), features=8, blocks=2)(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 1, 28, 28])

@@ -91,7 +91,7 @@ class CausalNetwork(nn.Module, ABC):
         dimensions: how many axes the grid may have; any number if empty.
 
     Raises:
-        ConfigurationError: a size is not a positive integer, or the grid has another number of axes.
+        ConfigurationError: a size, of this or of a derived class, cannot be used, or the grid has another number of axes.
     """
 
     grid: tuple[int, ...]

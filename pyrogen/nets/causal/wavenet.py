@@ -46,9 +46,6 @@ class WaveNet(CausalNetwork):
         dilations: distances of the taps, layer by layer; repeated as often as needed.
         dropout: probability that a gate's output is dropped in training.
 
-    Raises:
-        ConfigurationError: a size cannot be used.
-
     Example:
         >>> net = WaveNet((100,), features=8, layers=6)
         >>> net(torch.zeros(7, 1, 100)).shape, net.reach
