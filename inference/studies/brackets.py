@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrogen.batch import Batch, device_of, index, length
+from pyrogen.batch import device_of, index, length
 from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError, require_at_least
 from pyrogen.pair import Pair
@@ -32,9 +32,9 @@ from ..estimators.exact import Exact
 from ..estimators.latent_density import Initial, LatentDensity
 from ..estimators.standard_errors import central_quantile, mean_and_error
 from ..graphs import Compile, require_compile
+from ..training.training_rows import evaluation_batch
 from ..weights.chunk_weights import compiling
 from ..weights.chunks import DEFAULT_MAX_BYTES
-from .evaluation_data import evaluation_batch
 from .saved_result import SavedResult, plain, restored
 from .simulation import simulate
 
@@ -113,14 +113,12 @@ class Sandwich(SavedResult):
         exact: (data,), the pair's own closed form, where it has one.
         chains: chains in either direction, for each datum.
         initial: where the path begins.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     brackets: list[Bracket]
     exact: Tensor | None
     chains: int
     initial: str
-    parameters: str | None = None
 
     file = "sandwich.json"
 
@@ -131,8 +129,10 @@ class Sandwich(SavedResult):
 
     def __str__(self) -> str:
         rows = len(self.last.lower)
-        lines = [f"bidirectional Monte Carlo: {rows} simulated data, {self.chains} chains each way from the {self.initial}"]
-        lines += ["temperatures   lower      upper      gap                 95% bracket of the mean    seconds"]
+        lines = [
+            f"bidirectional Monte Carlo: {rows} simulated data, {self.chains} chains each way from the {self.initial}",
+            "temperatures   lower      upper      gap                 95% bracket of the mean    seconds",
+        ]
         for bracket in self.brackets:
             gap, error = bracket.gap
             low, high = bracket.interval()
@@ -145,18 +145,9 @@ class Sandwich(SavedResult):
         return "\n".join([*lines, _MEANING])
 
     def record(self) -> dict[str, Any]:
-        """All of it as plain values; what is saved, printed and drawn."""
-        return {
-            "version": 1,
-            "parameters": self.parameters,
-            "chains": self.chains,
-            "initial": self.initial,
-            "exact": plain(self.exact),
-            "brackets": [
-                {**plain(bracket), "interval": bracket.interval(), "gap": bracket.gap} for bracket in self.brackets
-            ],
-            "meaning": _MEANING,
-        }
+        """See `SavedResult.record`."""
+        brackets = [{**plain(one), "interval": one.interval(), "gap": one.gap} for one in self.brackets]
+        return {**super().record(), "brackets": brackets, "meaning": _MEANING}
 
     def plot(self) -> Figure:
         """Draw the bounds against the number of temperatures."""
@@ -258,11 +249,7 @@ def sandwich(
                 upper[block] = -log_mean(-back.log_weight.nan_to_num(nan=-math.inf))[0]
                 gradients += pilot.gradients + mover.gradients
             brackets.append(Bracket(count, lower.cpu(), upper.cpu(), error.cpu(), gradients, time.perf_counter() - start))
-        exact = _exact(pair, made)
-    return Sandwich(brackets, exact, chains, initial, fingerprint(pair.state_dict()))
-
-
-def _exact(pair: Pair, batch: Batch) -> Tensor | None:
-    if getattr(pair, "log_evidence", None) is None:
-        return None
-    return Exact().estimate(pair, batch).log_prob.detach().double().cpu()
+        exact = None
+        if getattr(pair, "log_evidence", None) is not None:
+            exact = Exact().estimate(pair, made).log_prob.detach().double().cpu()
+    return Sandwich(brackets, exact, chains, initial, parameters=fingerprint(pair.state_dict()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -30,9 +30,9 @@ from ..estimators.result_files import as_chains, as_draws, load_arviz, read_netc
 from ..estimators.standard_errors import mean_and_error
 from ..graphs import Compile, require_compile
 from ..training.sharing import estimate_in_shares
+from ..training.training_rows import evaluation_batch
 from ..weights.chunk_weights import compiling
-from .evaluation_data import description, evaluation_batch
-from .saved_result import SavedResult, named, plain, restored
+from .saved_result import SavedResult, description, named, plain, restored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ def compare(
                 estimator.require(pair, batch)
         for number, estimator in enumerate(estimators):
             estimates.append(estimate_in_shares(estimator, pair, batch, processes, seed=seed + number, progress=progress))
-    return Comparison(estimates, described, fingerprint(pair.state_dict()))
+    return Comparison(estimates, described, parameters=fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,10 @@ class Comparison(SavedResult):
     Attributes:
         estimates: the estimates, in the order asked for.
         data: what the data are: name, rows, dimensions, binarization.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     estimates: list[Estimate]
     data: Mapping[str, Any]
-    parameters: str | None = None
 
     file = "comparison.json"
 
@@ -144,16 +142,13 @@ class Comparison(SavedResult):
         if first.kind != "consistent":
             return first
 
-        def error(estimate: Estimate) -> float:
-            return float(estimate.standard_error.square().mean().sqrt() / len(estimate.log_prob) ** 0.5)
-
         near = [
             other
             for other in self.estimates
             if other.kind == "consistent"
-            and float((first.log_prob - other.log_prob).mean()) <= 2 * math.hypot(error(first), error(other))
+            and float((first.log_prob - other.log_prob).mean()) <= 2 * math.hypot(_error(first), _error(other))
         ]
-        return min(near, key=error, default=first)
+        return min(near, key=_error, default=first)
 
     def gap(self, name: str) -> tuple[float, float]:
         """How far an estimate lies below the reference, datum by datum, on average.
@@ -174,34 +169,30 @@ class Comparison(SavedResult):
             reference.kind, f"largest bound, {reference.name}"
         )
         for estimate in self.estimates:
-            if estimate is reference:
-                continue
-            gap, error = self.gap(estimate.name)
-            side = "below" if gap >= 0 else "above"
-            said.append(f"{estimate.name} lies {measured(abs(gap), error)} nats {side} the {called}.")
+            if estimate is not reference:
+                gap, error = self.gap(estimate.name)
+                side = "below" if gap >= 0 else "above"
+                said.append(f"{estimate.name} lies {measured(abs(gap), error)} nats {side} the {called}.")
         for estimate in self.estimates:
-            if estimate.khat is not None:
-                share = float((estimate.khat > KHAT_LIMIT).double().mean())
-                known = int((~torch.isnan(estimate.khat)).sum())
-                if share > 0:
-                    said.append(
-                        f"k-hat of {estimate.name} is above {KHAT_LIMIT} for {share:.1%} of the data, "
-                        "for which no importance estimate can be trusted."
-                    )
-                elif known == len(estimate.khat):
-                    said.append(f"k-hat of {estimate.name} is at most {KHAT_LIMIT} for all data.")
+            if estimate.khat is not None and bool((estimate.khat > KHAT_LIMIT).any()):
+                said.append(
+                    f"k-hat of {estimate.name} is above {KHAT_LIMIT} for "
+                    f"{float((estimate.khat > KHAT_LIMIT).double().mean()):.1%} of the data, for which no importance "
+                    "estimate can be trusted."
+                )
+            elif estimate.khat is not None and not bool(torch.isnan(estimate.khat).any()):
+                said.append(f"k-hat of {estimate.name} is at most {KHAT_LIMIT} for all data.")
         return said
 
     def record(self) -> dict[str, Any]:
-        """All of it but the posterior draws, as plain values; what is saved, printed and drawn."""
+        """See `SavedResult.record`."""
         return {
             "version": 1,
-            "parameters": self.parameters,
-            "data": dict(self.data),
+            **plain(self, without=["estimates"]),
             "sentences": self.sentences(),
             "rows": [self._row(estimate) for estimate in self.estimates],
             "estimates": [
-                {**plain(replace(estimate, draws=None)), "draws": estimate.draws is not None} for estimate in self.estimates
+                {**plain(estimate, without=["draws"]), "draws": estimate.draws is not None} for estimate in self.estimates
             ],
         }
 
@@ -223,33 +214,23 @@ class Comparison(SavedResult):
         import xarray
 
         arviz = load_arviz()
+        unknown = torch.full_like(self.estimates[0].log_prob, math.nan)
+        columns = {}
+        for name in ("log_prob", "standard_error", "khat", "ess"):
+            found = [getattr(estimate, name) for estimate in self.estimates]
+            rows = [(unknown if values is None else values).double().cpu() for values in found]
+            columns[name] = ("estimator", "data"), torch.stack(rows).numpy()
+        estimates = xarray.Dataset(columns, coords={"estimator": [estimate.name for estimate in self.estimates]})
         drawn = next((estimate.draws for estimate in self.estimates if estimate.draws is not None), None)
-        names = [estimate.name for estimate in self.estimates]
-        rows = len(self.estimates[0].log_prob)
-        columns = {
-            field: (
-                ("estimator", "data"),
-                torch.stack(
-                    [
-                        torch.full((rows,), math.nan, dtype=torch.float64) if value is None else value.double().cpu()
-                        for estimate in self.estimates
-                        for value in [getattr(estimate, field)]
-                    ]
-                ).numpy(),
-            )
-            for field in ("log_prob", "standard_error", "khat", "ess")
-        }
-        estimates = xarray.Dataset(columns, coords={"estimator": names})
-        if drawn is None:
-            found = arviz.InferenceData()
-        else:
-            found = arviz.from_dict(
+        groups = arviz.InferenceData()
+        if drawn is not None:
+            groups = arviz.from_dict(
                 posterior={name: as_chains(value) for name, value in drawn.latents.items()},
                 log_likelihood={"x": as_chains(drawn.log_likelihood)},
                 dims={**{name: ["data"] for name in drawn.latents}, "x": ["data"]},
             )
-        found.add_groups({"estimates": estimates}, warn_on_custom_groups=False)
-        return found
+        groups.add_groups({"estimates": estimates}, warn_on_custom_groups=False)
+        return groups
 
     def _draws(self) -> dict[str, Any]:
         return {_NETCDF: self.to_arviz()}
@@ -258,38 +239,36 @@ class Comparison(SavedResult):
     def _of(cls, record: dict[str, Any], directory: Path) -> Comparison:
         check_record(record, str(directory / cls.file))
         draws = _saved_draws(directory / _NETCDF)
-        estimates = [
-            restored(
-                Estimate,
-                saved,
-                draws=draws if saved.get("draws") else None,
-                curve=None if saved.get("curve") is None else Curve(**saved["curve"]),
-            )
-            for saved in record["estimates"]
-        ]
+        estimates = []
+        for saved in record["estimates"]:
+            curve = None if saved.get("curve") is None else Curve(**saved["curve"])
+            estimates.append(restored(Estimate, saved, draws=draws if saved.get("draws") else None, curve=curve))
         return restored(cls, record, estimates=estimates)
 
     def _row(self, estimate: Estimate) -> dict[str, Any]:
-        rows = len(estimate.log_prob)
-        nats = float(estimate.log_prob.mean())
-        khat = None if estimate.khat is None else estimate.khat[~torch.isnan(estimate.khat)]
-        dimensions = self.data.get("dimensions")
+        nats, ess, dimensions = float(estimate.log_prob.mean()), estimate.ess, self.data.get("dimensions")
+        khat = [] if estimate.khat is None else estimate.khat[~torch.isnan(estimate.khat)]
         return {
             "name": estimate.name,
             "kind": estimate.kind,
             "nats": nats,
-            "error": float(estimate.standard_error.square().sum().sqrt() / rows),
-            "spread": mean_and_error(estimate.log_prob)[1] if rows > 1 else None,
+            "error": _error(estimate),
+            "spread": mean_and_error(estimate.log_prob)[1] if len(estimate.log_prob) > 1 else None,
             "bits_per_dimension": -nats / (dimensions * math.log(2)) if dimensions else None,
-            "worst_khat": None if khat is None or len(khat) == 0 else float(khat.max()),
-            "share_khat_above": None if khat is None or len(khat) == 0 else float((khat > KHAT_LIMIT).double().mean()),
-            "median_ess": None if estimate.ess is None else float(estimate.ess.median()),
-            "worst_ess": None if estimate.ess is None else float(estimate.ess.min()),
+            "worst_khat": float(khat.max()) if len(khat) else None,
+            "share_khat_above": float((khat > KHAT_LIMIT).double().mean()) if len(khat) else None,
+            "median_ess": None if ess is None else float(ess.median()),
+            "worst_ess": None if ess is None else float(ess.min()),
             "evaluations": estimate.evaluations,
             "gradients": estimate.gradients,
             "seconds": estimate.seconds,
             "warnings": estimate.warnings(),
         }
+
+
+def _error(estimate: Estimate) -> float:
+    """The Monte Carlo standard error of the mean over the data."""
+    return float(estimate.standard_error.square().sum().sqrt() / len(estimate.standard_error))
 
 
 def _saved_draws(path: Path) -> Draws | None:

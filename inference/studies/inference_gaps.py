@@ -20,14 +20,12 @@ from pyrogen.run_directory import fingerprint
 from ..estimators.estimate import Estimate, Estimator, Kind
 from ..estimators.exact import Exact
 from ..estimators.importance import ImportanceSampling
+from ..training.training_rows import evaluation_batch
 from .comparison import Comparison
-from .evaluation_data import description, evaluation_batch
 from .refinement import Refinement, refine
-from .saved_result import SavedResult, plain, restored
+from .saved_result import SavedResult, description
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
 __all__ = ["Gaps", "gaps"]
@@ -124,7 +122,6 @@ class Gaps(SavedResult):
         seconds: of the refinement.
         notes: what the reader must know, in sentences.
         data: what the data are.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     elbo: Tensor
@@ -146,7 +143,6 @@ class Gaps(SavedResult):
     seconds: float
     notes: tuple[str, ...]
     data: Mapping[str, Any]
-    parameters: str | None = None
 
     file = "gaps.json"
 
@@ -158,19 +154,11 @@ class Gaps(SavedResult):
     def __repr__(self) -> str:
         return f"Gaps({len(self.elbo)} data; evidence by {self.evidence_name})"
 
-    def record(self) -> dict[str, Any]:
-        """All of it as plain values; what is saved, printed and drawn."""
-        return {"version": 1, **plain(self)}
-
     def plot(self) -> Figure:
         """Draw both gaps of every datum."""
         from pyrogen.report.gaps import gap_picture
 
         return gap_picture(self.record())
-
-    @classmethod
-    def _of(cls, record: dict[str, Any], directory: Path) -> Gaps:
-        return restored(cls, record)
 
 
 def _estimates(

@@ -50,7 +50,6 @@ class JointEvidence(SavedResult):
         gradients: number of gradients of it.
         seconds: wall time.
         notes: what fails, in sentences.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     log_evidence: float
@@ -64,7 +63,6 @@ class JointEvidence(SavedResult):
     gradients: int
     seconds: float
     notes: tuple[str, ...] = ()
-    parameters: str | None = None
 
     file = "joint_evidence.json"
 
@@ -80,10 +78,8 @@ class JointEvidence(SavedResult):
         return "\n".join([first, *sites, *(f"Mind that {note}." for note in self.notes)])
 
     def record(self) -> dict[str, Any]:
-        """All of it but the draws, as plain values."""
-        health = {name: found._asdict() for name, found in self.health.items()}
-        others = {name: value for name, value in vars(self).items() if name != "latents"}
-        return {"version": 1, **plain({**others, "health": health})}
+        """See `SavedResult.record`."""
+        return {"version": 1, **plain(self, without=["latents"])}
 
     def to_arviz(self) -> Any:
         """The draws as an ``arviz.InferenceData`` with the group ``posterior``."""
@@ -181,5 +177,5 @@ def joint_evidence(
         found.gradients,
         time.perf_counter() - start,
         tuple(said),
-        fingerprint(pair.state_dict()),
+        parameters=fingerprint(pair.state_dict()),
     )

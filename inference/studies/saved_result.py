@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
+from pyrogen.batch import arguments, length
 from pyrogen.errors import ConfigurationError, DataError
 
 from ..estimators.result_files import read_record, write_netcdf, write_record
 
-__all__ = ["SavedResult", "named", "plain", "restored"]
+__all__ = ["SavedResult", "description", "named", "plain", "restored"]
 
 T = TypeVar("T")
 R = TypeVar("R", bound="SavedResult")
 
 
-class SavedResult(ABC):
+@dataclass(frozen=True)
+class SavedResult:
     """A result that is saved into a directory and read from it again.
 
-    To write one, name its `file`, and implement `record` and `_of`; where there are draws, `_draws` too.
+    To write one, name its `file`; where its fields are more than `plain` and `restored` know, or there are draws, override
+    `record`, `_of` and `_draws` too.
+
+    Attributes:
+        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
+
+    parameters: str | None = field(default=None, kw_only=True)
 
     file: ClassVar[str]
     """Name of the file of plain values."""
 
-    @abstractmethod
     def record(self) -> dict[str, Any]:
-        """All of it but posterior draws, as plain values with a ``version``; what is saved, printed and drawn."""
+        """All of it but posterior draws, as plain values; what is saved, printed and drawn."""
+        return {"version": 1, **plain(self)}
 
     @classmethod
-    @abstractmethod
     def _of(cls: type[R], record: dict[str, Any], directory: Path) -> R:
         """The result that a record was made of; draws are read from the directory."""
+        return restored(cls, record)
 
     def _draws(self) -> dict[str, Any]:
         """The draws as ``arviz.InferenceData``, by the names of their files."""
@@ -79,8 +86,24 @@ def named(parts: Sequence[T], name: str, what: str) -> T:
     return parts[names.index(name)]
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON holds it: tensors and tuples as lists, dataclasses and mappings as objects.
+def description(data: Any) -> dict[str, Any]:
+    """What a saved result says of its data, a split or a batch: at least `name`, `rows`, `dimensions` and `binarize`.
+
+    Example:
+        >>> description(torch.zeros(3, 4))
+        {'name': 'batch', 'rows': 3, 'dimensions': 4, 'binarize': 'as given'}
+    """
+    if hasattr(data, "describe"):
+        return dict(data.describe())
+    args, kwargs = arguments(data)
+    first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+    return {"name": "batch", "rows": length(data), "dimensions": first[0].numel(), "binarize": "as given"}
+
+
+def plain(value: Any, without: Collection[str] = ()) -> Any:
+    """A value as JSON holds it: tensors and tuples as lists, dataclasses, named tuples and mappings as objects.
+
+    Fields of the value itself can be left out, such as posterior draws, which have files of their own.
 
     Example:
         >>> plain({"a": torch.zeros(2), "b": ("c", None)})
@@ -89,9 +112,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.tolist()
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        value = {one.name: getattr(value, one.name) for one in fields(value)}
+    elif hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
-        return {name: plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items() if name not in without}
     return [plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
@@ -112,18 +137,18 @@ def restored(kind: type[T], record: Mapping[str, Any], **others: Any) -> T:
         tensor([0., 0.], dtype=torch.float64)
     """
     found = {}
-    for field in fields(kind):  # type: ignore[arg-type]
-        optional = field.default is not MISSING or field.default_factory is not MISSING
-        if field.name in others or (optional and field.name not in record):
+    for one in fields(kind):  # type: ignore[arg-type]
+        optional = one.default is not MISSING or one.default_factory is not MISSING
+        if one.name in others or (optional and one.name not in record):
             continue
-        value, annotation = record[field.name], str(field.type)
+        value, annotation = record[one.name], str(one.type)
         if "Mapping[str, Tensor]" in annotation:
             value = {name: _tensor(values) for name, values in value.items()}
         elif "Tensor" in annotation and value is not None:
             value = _tensor(value)
         elif annotation.startswith("tuple"):
             value = tuple(value)
-        found[field.name] = value
+        found[one.name] = value
     return kind(**found, **others)
 
 

@@ -18,9 +18,9 @@ from pyrogen.randomness import forked
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.result_files import load_arviz
-from .evaluation_data import description, evaluation_batch
+from ..training.training_rows import evaluation_batch
 from .posteriors.posterior_draws import dimension_names
-from .saved_result import SavedResult, named, restored
+from .saved_result import SavedResult, description, named, plain, restored
 from .sbc_ranks import LEAST_SIMULATIONS, RankedMethod, Ranks, judged, ranks_among
 from .simulation import simulate
 from .uniformity import bands
@@ -105,8 +105,8 @@ def calibration(
         for name, method in zip(names, methods, strict=True):
             ranks, notes = ranks_among(pair, batch, latents, method, draws, progress)
             found.append(judged(name, ranks, draws, notes, significance))
-    parameters = fingerprint(pair.state_dict())
-    return Calibration(found, dimension_names(latents), tuple(levels), significance, description(data), parameters)
+    settings = dimension_names(latents), tuple(levels), significance
+    return Calibration(found, *settings, description(data), parameters=fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,6 @@ class Calibration(SavedResult):
         levels: of the intervals whose coverage is reported.
         significance: the probability of any verdict on a method that is right.
         data: what the data given were.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     methods: list[Ranks]
@@ -127,7 +126,6 @@ class Calibration(SavedResult):
     levels: tuple[float, ...]
     significance: float
     data: Mapping[str, Any]
-    parameters: str | None = None
 
     file = "calibration.json"
 
@@ -144,46 +142,32 @@ class Calibration(SavedResult):
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for each method and dimension: z scores, p-values as they are and adjusted, coverages, the verdict."""
-        rows = []
-        for method in self.methods:
-            coverages = [method.coverage(level) for level in self.levels]
-            for place, (name, test) in enumerate(zip(self.dimensions, method.tests, strict=True)):
-                rows.append(
-                    {
-                        "method": method.name,
-                        "dimension": name,
-                        **vars(test),
-                        "p_adjusted": min(method.adjusted[place]),
-                        "coverage": [
-                            {"nominal": nominal, "seen": float(seen[place]), "error": float(error[place])}
-                            for nominal, seen, error in coverages
-                        ],
-                        "verdict": method.verdicts[place],
-                    }
-                )
-        return rows
+        return [
+            {
+                "method": method.name,
+                "dimension": self.dimensions[place],
+                **vars(test),
+                "p_adjusted": min(method.adjusted[place]),
+                "coverage": [
+                    {"nominal": nominal, "seen": float(seen[place]), "error": float(error[place])}
+                    for nominal, seen, error in map(method.coverage, self.levels)
+                ],
+                "verdict": method.verdicts[place],
+            }
+            for method in self.methods
+            for place, test in enumerate(method.tests)
+        ]
 
     def record(self) -> dict[str, Any]:
-        """All of it as plain values; what is saved, printed and drawn."""
-        return {
-            "version": 1,
-            "parameters": self.parameters,
-            "data": dict(self.data),
-            "dimensions": self.dimensions,
-            "levels": list(self.levels),
-            "significance": self.significance,
-            "rows": self.rows(),
-            "methods": [
-                {
-                    "name": method.name,
-                    "draws": method.draws,
-                    "notes": list(method.notes),
-                    "ranks": method.ranks.tolist(),
-                    "bands": _plain_bands(len(method.ranks), method.draws, 1 - self.significance),
-                }
-                for method in self.methods
-            ],
-        }
+        """See `SavedResult.record`."""
+        methods = [
+            {
+                **plain(method, without=["tests", "adjusted", "verdicts"]),
+                "bands": _plain_bands(len(method.ranks), method.draws, 1 - self.significance),
+            }
+            for method in self.methods
+        ]
+        return {"version": 1, **plain(self, without=["methods"]), "rows": self.rows(), "methods": methods}
 
     def to_arviz(self) -> Any:
         """The ranks as an ``arviz.InferenceData``: group ``ranks``, a variable for each method, (simulation, dimension)."""
@@ -193,10 +177,9 @@ class Calibration(SavedResult):
             method.name: ((f"simulation of {method.name}", "dimension"), method.ranks.cpu().numpy())  # some may be left out
             for method in self.methods
         }
+        ranks = xarray.Dataset(columns, coords={"dimension": list(self.dimensions)})
         found = load_arviz().InferenceData()
-        found.add_groups(
-            {"ranks": xarray.Dataset(columns, coords={"dimension": list(self.dimensions)})}, warn_on_custom_groups=False
-        )
+        found.add_groups({"ranks": ranks}, warn_on_custom_groups=False)
         return found
 
     def plot(self) -> Figure:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from pyrogen.batch import Batch
 from pyrogen.errors import CheckpointError, NonFiniteLoss, ProcessError
 from pyrogen.pair import Pair
 from pyrogen.processes import Processes
@@ -25,7 +24,7 @@ from .checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from .history import History, Row
 from .sharing import estimate_in_shares
 from .trainer import Trainer
-from .training_rows import rows_of
+from .training_rows import evaluation_batch
 
 __all__ = ["Loop", "Validation", "finish_step_on_interrupt"]
 
@@ -38,7 +37,7 @@ class Validation:
     def __init__(
         self, data: Any, estimator: Estimator, device: torch.device, seed: int, processes: Processes | None = None
     ) -> None:
-        self.batch: Batch = data.to(device).fixed() if hasattr(data, "fixed") else rows_of(data, device).draw()
+        self.batch = evaluation_batch(data, device)
         self.estimator, self.device, self.seed = estimator, device, seed
         self.processes = processes or Processes()
 

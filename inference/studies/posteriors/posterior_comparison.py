@@ -19,8 +19,8 @@ from pyrogen.run_directory import fingerprint
 from ...estimators.estimate import Estimate, Estimator
 from ...estimators.importance import ImportanceSampling
 from ...estimators.result_files import as_chains, as_draws, load_arviz, read_netcdf
-from ..evaluation_data import description, evaluation_batch
-from ..saved_result import SavedResult, named, restored
+from ...training.training_rows import evaluation_batch
+from ..saved_result import SavedResult, description, named, plain, restored
 from .agreement import Agreement, agree
 from .posterior_draws import Method, PosteriorDraws, draw
 
@@ -107,7 +107,7 @@ def posterior(
         for method in found
         if method is not standard
     ]
-    return Posteriors(found, agreements, chosen, description(data), fingerprint(pair.state_dict()))
+    return Posteriors(found, agreements, chosen, description(data), parameters=fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,12 @@ class Posteriors(SavedResult):
         agreements: how each method but the reference agrees with it.
         reference: the name of the reference.
         data: what the data are.
-        parameters: fingerprint of the pair's parameters, see `pyrogen.run_directory.fingerprint`.
     """
 
     methods: list[PosteriorDraws]
     agreements: list[Agreement]
     reference: str
     data: Mapping[str, Any]
-    parameters: str | None = None
 
     file = "posteriors.json"
 
@@ -144,20 +142,15 @@ class Posteriors(SavedResult):
         return f"Posteriors({', '.join(method.name for method in self.methods)}; {self.data.get('rows')} data)"
 
     def record(self) -> dict[str, Any]:
-        """Agreements, and the draws of the first data, as plain values; what is printed and drawn."""
+        """See `SavedResult.record`; of the draws, those of the first data."""
         return {
             "version": 1,
-            "parameters": self.parameters,
-            "data": dict(self.data),
-            "reference": self.reference,
+            **plain(self, without=["methods", "agreements"]),
             "dimensions": self.methods[0].dimensions(),
             "methods": [
                 {
-                    "name": method.name,
-                    "exact": method.exact,
+                    **plain(method, without=["latents"]),
                     "draws": method.count,
-                    "effective": method.effective.tolist(),
-                    "independent": method.independent.tolist(),
                     "shown": method.matrix()[:, :_SHOWN].transpose(0, 1).tolist(),  # (data, draws, dims)
                 }
                 for method in self.methods
