@@ -20,6 +20,7 @@ from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError, require_at_least
 from pyrogen.pair import Pair
 from pyrogen.randomness import forked
+from pyrogen.report import plots
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.annealing.ais import anneal, log_mean
@@ -151,9 +152,7 @@ class Sandwich(SavedResult):
 
     def plot(self) -> Figure:
         """Draw the bounds against the number of temperatures."""
-        from pyrogen.report.brackets import bracket
-
-        return bracket(self.record())
+        return plots.bracket(self.record())
 
     @classmethod
     def _of(cls, record: dict[str, Any], directory: Path) -> Sandwich:

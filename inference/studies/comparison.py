@@ -20,7 +20,7 @@ from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device
 from pyrogen.randomness import forked
-from pyrogen.report import format_table
+from pyrogen.report import format_table, plots
 from pyrogen.report.records import check_record
 from pyrogen.report.wording import measured
 from pyrogen.run_directory import fingerprint
@@ -198,8 +198,6 @@ class Comparison(SavedResult):
 
     def plot(self, kind: Literal["overview", "bounds", "khat", "cost"] = "overview") -> Figure:
         """Draw the estimates, the bounds against the number of particles, the k-hat of each datum, or nats against cost."""
-        from pyrogen.report import plots
-
         return cast("Figure", getattr(plots, kind)(self.record()))
 
     def to_arviz(self) -> Any:

@@ -15,6 +15,7 @@ from pyrogen.batch import Batch, length
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 from pyrogen.randomness import forked
+from pyrogen.report.gaps import format_gaps, gap_picture
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.estimate import Estimate, Estimator, Kind
@@ -147,8 +148,6 @@ class Gaps(SavedResult):
     file = "gaps.json"
 
     def __str__(self) -> str:
-        from pyrogen.report.gaps import format_gaps
-
         return format_gaps(self.record())
 
     def __repr__(self) -> str:
@@ -156,8 +155,6 @@ class Gaps(SavedResult):
 
     def plot(self) -> Figure:
         """Draw both gaps of every datum."""
-        from pyrogen.report.gaps import gap_picture
-
         return gap_picture(self.record())
 
 
@@ -184,38 +181,35 @@ def _best(estimates: list[Estimate]) -> Estimate:
 
 def _joined(refinement: Refinement, best: Estimate, described: Mapping[str, Any], steps: int, parameters: str) -> Gaps:
     evidence, evidence_error = (value.detach().double().cpu() for value in (best.log_prob, best.standard_error))
-    columns = {
-        name: getattr(refinement, name).cpu()
-        for name in ("encoder", "encoder_error", "refined", "refined_error", "gain", "gain_error", "lost")
-    }
+    refined, refined_error, lost = (x.cpu() for x in (refinement.refined, refinement.refined_error, refinement.lost))
+    error = (evidence_error.square() + refined_error.square()).sqrt()
     notes = list(refinement.notes)
     if best.kind == "lower":
         notes.append(f"{best.name} is a lower bound of log p(x) in expectation, and so is the approximation gap")
     notes += [f"{best.name}: {warning}" for warning in best.warnings()]
-    refined, error = columns["refined"], (evidence_error.square() + columns["refined_error"].square()).sqrt()
     below = int((evidence - refined < -_IMPLAUSIBLE * error).sum())
     if below:
         notes.append(
             f"for {below} data the evidence by {best.name} lies below the refined ELBO, which none can: it is too low, "
             "and so is the approximation gap; estimate it with more particles, or by annealed importance sampling"
         )
-    if bool((columns["lost"] > 0).any()):
+    strayed = int((lost > 0).sum())
+    if strayed:
         notes.append(
-            f"the bound of {int((columns['lost'] > 0).sum())} data was not finite at some step of the refinement, in which "
-            "they took no part"
+            f"the bound of {strayed} data was not finite at some step of the refinement, in which they took no part"
         )
     return Gaps(
-        elbo=columns["encoder"],
-        elbo_error=columns["encoder_error"],
+        elbo=refinement.encoder.cpu(),
+        elbo_error=refinement.encoder_error.cpu(),
         refined=refined,
-        refined_error=columns["refined_error"],
+        refined_error=refined_error,
         evidence=evidence,
         evidence_error=evidence_error,
-        amortization=columns["gain"],
-        amortization_error=columns["gain_error"],
+        amortization=refinement.gain.cpu(),
+        amortization_error=refinement.gain_error.cpu(),
         approximation=evidence - refined,
         approximation_error=error,
-        lost=columns["lost"],
+        lost=lost,
         evidence_name=best.name,
         evidence_kind=best.kind,
         steps=steps,

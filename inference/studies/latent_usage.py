@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from pyrogen.active_units import is_active
-from pyrogen.batch import Batch, arguments, index, length
+from pyrogen.batch import Batch, index, length
 from pyrogen.pair import Pair
-from pyrogen.programs.run import run_guide, run_model
 
 from ..estimators.standard_errors import mean_and_error
 from ..weights.chunks import evaluation
 from ..weights.divergence import data_by_units, unit_divergence
+from ..weights.terms import visit
 from .saved_result import plain
 
 __all__ = ["Usage", "usage"]
@@ -97,12 +97,9 @@ def usage(pair: Pair, batch: Batch) -> list[Usage]:
     starts = range(0, rows, _ROWS) if structure.amortized and not structure.subsampled else range(1)
     divergences: dict[str, list[Tensor]] = {}
     moments: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    with evaluation(pair), pair.scope():
+    with evaluation(pair):
         for start in starts:
-            part = index(batch, slice(start, start + _ROWS)) if len(starts) > 1 else batch
-            args, kwargs = arguments(part)
-            guide = run_guide(pair, args, kwargs, nesting=structure.nesting)
-            model = run_model(pair, args, kwargs, guide.latents(), indices=guide.indices, nesting=structure.nesting)
+            guide, model = visit(pair, index(batch, slice(start, start + _ROWS)) if len(starts) > 1 else batch, structure)
             for name in structure.latents:
                 site, prior = guide.visited[name], model.visited[name]
                 divergences.setdefault(name, []).append(unit_divergence(site, prior, structure)[0])  # (data, units)

@@ -11,10 +11,11 @@ from torch import Tensor
 from pyrogen.batch import Batch, arguments, index, length, map_tensors
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
-from pyrogen.programs.run import Site, run_guide, run_model
+from pyrogen.programs.run import Sites, run_guide, run_model
 from pyrogen.programs.structure import Structure
 
 from ..weights.chunks import evaluation
+from ..weights.terms import visit
 
 __all__ = ["reconstruct", "sample", "traverse"]
 
@@ -44,7 +45,7 @@ def sample(pair: Pair, like: Batch, count: int, *, mean: bool | None = True) -> 
             drawn: Tensor = pair.model(*args, **kwargs)
             return drawn
         model = run_model(pair, args, kwargs, {}, nesting=structure.nesting, draw=True)
-    return _output(_observed(model.visited, structure), mean)
+    return _output(model, structure, mean)
 
 
 def reconstruct(pair: Pair, batch: Batch, *, mean: bool | None = True) -> Tensor:
@@ -62,11 +63,9 @@ def reconstruct(pair: Pair, batch: Batch, *, mean: bool | None = True) -> Tensor
         PairError: see `sample`.
     """
     structure = pair.structure(batch)
-    args, kwargs = arguments(batch)
-    with evaluation(pair), pair.scope():
-        guide = run_guide(pair, args, kwargs, nesting=structure.nesting)
-        model = run_model(pair, args, kwargs, guide.latents(), indices=guide.indices, nesting=structure.nesting)
-    return _output(_observed(model.visited, structure), mean)
+    with evaluation(pair):
+        _, model = visit(pair, batch, structure)
+    return _output(model, structure, mean)
 
 
 def traverse(pair: Pair, batch: Batch, *, steps: int = 9, dimensions: int = 10, width: float = 2.5) -> Tensor:
@@ -93,10 +92,8 @@ def traverse(pair: Pair, batch: Batch, *, steps: int = 9, dimensions: int = 10, 
     args, kwargs = arguments(batch)
     with evaluation(pair), pair.scope():
         guide = run_guide(pair, args, kwargs, nesting=structure.nesting)
-        name = next(
-            (n for n in structure.latents if n in structure.local and guide.visited[n].fn.event_dim == 1),
-            None,
-        )
+        vectors = (n for n in structure.latents if n in structure.local and guide.visited[n].fn.event_dim == 1)
+        name = next(vectors, None)
         if name is None or not guide.visited[name].value.is_floating_point():
             raise PairError("the pair has no real-valued latent vector in its data plate to walk along")
         value = guide.visited[name].value.reshape(length(batch), -1)  # (data, latent)
@@ -105,24 +102,20 @@ def traverse(pair: Pair, batch: Batch, *, steps: int = 9, dimensions: int = 10, 
         points = value[0].repeat(len(order), steps, 1)  # (dimensions, steps, latent)
         for row, dimension in enumerate(order.tolist()):
             points[row, :, dimension] = offsets
-        count = len(order) * steps
-        start = index(batch, torch.zeros(count, dtype=torch.long, device=value.device))
+        start = index(batch, torch.zeros(len(order) * steps, dtype=torch.long, device=value.device))
         args, kwargs = arguments(start)
         guide = run_guide(pair, args, kwargs, nesting=structure.nesting)
         latents = {n: v[:1].expand_as(v) if n in structure.local else v for n, v in guide.latents().items()}
         latents[name] = points.reshape(latents[name].shape)  # (dimensions * steps, latent)
         model = run_model(pair, args, kwargs, latents, indices=guide.indices, nesting=structure.nesting)
-    output = _output(_observed(model.visited, structure), mean=True)
+    output = _output(model, structure, mean=True)
     return output.reshape(len(order), steps, *output.shape[1:])
 
 
-def _observed(visited: dict[str, Site], structure: Structure) -> Site:
+def _output(model: Sites, structure: Structure, mean: bool | None) -> Tensor:
     if len(structure.observed) != 1:
         raise PairError(f"a picture needs one observed site, and the pair has {list(structure.observed)}")
-    return visited[structure.observed[0]]
-
-
-def _output(site: Site, mean: bool | None) -> Tensor:
+    site = model.visited[structure.observed[0]]
     if mean is not False:
         try:
             return site.fn.mean  # type: ignore[no-any-return]

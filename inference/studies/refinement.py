@@ -124,15 +124,8 @@ def refine(
                 column[data] = values
             notes.update(dict.fromkeys(part.notes()))
             bar.update(data.stop - data.start)
-    encoder, encoder_error, refined, refined_error, gain, gain_error, lost = found
     return Refinement(
-        encoder=encoder,
-        encoder_error=encoder_error,
-        refined=refined,
-        refined_error=refined_error,
-        gain=gain,
-        gain_error=gain_error,
-        lost=lost,
+        *found,
         evaluations=total * (steps * particles + (_CHECKS + 1) * _CHECK_DRAWS + 2 * draws),
         gradients=total * steps * particles,
         seconds=time.perf_counter() - start,
@@ -161,7 +154,9 @@ class _Offsets:
         adam = torch.optim.Adam(parameters, learning_rate, betas=(0.9, 0.99))
         seed = int(torch.randint(2**62, ()))
         lost = parameters[0].new_zeros(self.rows, dtype=torch.float64)
-        best, kept = self._check(seed), self._copy()  # (draws, data)
+        check = partial(self._seeded, seed, self.offsets, _CHECK_DRAWS)
+        best = check()  # (draws, data)
+        kept = {name: [offset.detach().clone() for offset in offsets] for name, offsets in self.offsets.items()}
         for step in range(steps):
             adam.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
             with torch.enable_grad():
@@ -173,7 +168,7 @@ class _Offsets:
                 parameter.grad = torch.where(torch.isfinite(gradient), gradient, 0.0)
             adam.step()
             if (step + 1) % max(1, steps // _CHECKS) == 0 or step + 1 == steps:
-                values = self._check(seed)
+                values = check()
                 good = _not_worse(values, best)
                 best = torch.where(good, values, best)
                 self._keep(kept, good)
@@ -241,12 +236,6 @@ class _Offsets:
     def _seeded(self, seed: int, offsets: dict[str, list[Tensor]], particles: int) -> Tensor:
         with forked(self.batch, seed), torch.no_grad():
             return self._weigh(offsets, particles)[0].double()
-
-    def _check(self, seed: int) -> Tensor:
-        return self._seeded(seed, self.offsets, _CHECK_DRAWS)
-
-    def _copy(self) -> dict[str, list[Tensor]]:
-        return {name: [offset.detach().clone() for offset in offsets] for name, offsets in self.offsets.items()}
 
     def _keep(self, kept: dict[str, list[Tensor]], good: Tensor) -> None:
         """Take over the offsets of some data."""

@@ -69,25 +69,17 @@ class Ranks:
 def ranks_among(
     pair: Pair, batch: Batch, latents: Mapping[str, Tensor], method: RankedMethod, draws: int, progress: bool
 ) -> tuple[Tensor, list[str]]:
-    """Ranks of known latents among draws of a method, and what must be known of them, in sentences.
-
-    Args:
-        pair: the pair.
-        batch: simulated data.
-        latents: of each, by site: (simulations, other plates..., event...).
-        method: ``"guide"``, or an estimator that keeps draws.
-        draws: draws of each posterior.
-        progress: show a progress bar.
+    """Ranks of known latents, (simulations, other plates..., event...) by site, among draws of a method for simulated data.
 
     Returns:
-        (simulations, dims), from 0 to `draws`, of those simulations all of whose values are finite; and the sentences.
+        (simulations, dims), from 0 to `draws`, of those simulations all of whose values are finite; and what must be known
+        of them, in sentences.
 
     Raises:
         ConfigurationError: the method is unknown, or keeps too few draws.
     """
     count = length(batch)
-    below = {name: torch.zeros_like(value, dtype=torch.long) for name, value in latents.items()}
-    equal = {name: torch.zeros_like(value, dtype=torch.long) for name, value in latents.items()}
+    below, equal = ({name: torch.zeros_like(value, dtype=torch.long) for name, value in latents.items()} for _ in range(2))
     good = torch.ones(count, dtype=torch.bool, device=device_of(batch))
     notes: list[str] = []
 
@@ -105,10 +97,11 @@ def ranks_among(
             raise ConfigurationError(f"{method.name} keeps {kept} draws of each posterior, and {draws} are needed")
         for name in latents:
             compare(name, estimate.draws.latents[name][:draws], slice(count))
-        if estimate.ess is not None and float(estimate.ess.median()) < _LEAST_SHARE * draws:
+        median = math.inf if estimate.ess is None else float(estimate.ess.median())
+        if median < _LEAST_SHARE * draws:
             notes.append(
-                f"the median effective number of particles is {float(estimate.ess.median()):.0f}, for {draws} draws: take "
-                f"more particles, for {method.name} repeats some of them, which alone makes ranks lie too near to the ends"
+                f"the median effective number of particles is {median:.0f}, for {draws} draws: take more particles, for "
+                f"{method.name} repeats some of them, which alone makes ranks lie too near to the ends"
             )
     elif method == "guide":
         for chunk in chunks(pair, batch, draws, progress=progress):

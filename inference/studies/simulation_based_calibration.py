@@ -15,6 +15,7 @@ from pyrogen.batch import device_of, index, length
 from pyrogen.errors import ConfigurationError, PairError, require_at_least
 from pyrogen.pair import Pair
 from pyrogen.randomness import forked
+from pyrogen.report.calibration import calibration_picture, format_calibration
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.result_files import load_arviz
@@ -133,8 +134,6 @@ class Calibration(SavedResult):
         return named(self.methods, name, "method")
 
     def __str__(self) -> str:
-        from pyrogen.report.calibration import format_calibration
-
         return format_calibration(self.record())
 
     def __repr__(self) -> str:
@@ -184,8 +183,6 @@ class Calibration(SavedResult):
 
     def plot(self) -> Figure:
         """Draw distribution functions of the ranks with simultaneous bands, and histograms."""
-        from pyrogen.report.calibration import calibration_picture
-
         return calibration_picture(self.record())
 
     @classmethod
@@ -199,9 +196,5 @@ class Calibration(SavedResult):
 
 def _plain_bands(simulations: int, draws: int, level: float) -> dict[str, list[float]]:
     found = bands(simulations, draws, level)
-    return {
-        "share": found.share.tolist(),
-        "outcome": found.outcome.tolist(),
-        "lower": (found.lower / simulations).tolist(),
-        "upper": (found.upper / simulations).tolist(),
-    }
+    shares = {"share": found.share, "lower": found.lower / simulations, "upper": found.upper / simulations}
+    return {"outcome": found.outcome.tolist(), **{name: values.tolist() for name, values in shares.items()}}

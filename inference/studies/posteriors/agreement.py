@@ -111,41 +111,32 @@ def agree(
     if found.dimensions() != reference.dimensions() or len(found.effective) != len(reference.effective):
         raise ConfigurationError(f"the draws of {found.name} and {reference.name} are not of the same latents and data")
     ours, theirs = found.matrix(), reference.matrix()
-    mean_error, mean_z, scale_error, scale_z = _moments(ours, theirs, found.effective, reference.effective)
-    rows = ours.shape[1]
-    columns = [torch.full((rows,), math.nan, dtype=torch.float64) for _ in range(5)]
-    accuracy, accuracy_error, accuracy_p, energy, energy_p = columns
+    columns = torch.full((5, ours.shape[1]), math.nan, dtype=torch.float64)
     counts = torch.minimum(found.independent, reference.independent).long()
     counts[(counts < LEAST_DRAWS) | ~(torch.isfinite(ours).all(0) & torch.isfinite(theirs).all(0)).all(1)] = 0
-    pooled: list[tuple[Array, Array]] = []
+    samples: list[tuple[Array, Array]] = []
     energies = np.zeros(1 + permutations)
     for row in counts.nonzero()[:, 0].tolist():
         count = int(counts[row])
         first, second = (_spread(draws[:, row], count) for draws in (ours, theirs))
-        pooled.append((first, second))
+        samples.append((first, second))
         seen = classifier_test(first, second, classifier=classifier, permutations=permutations, seed=seed + row)
-        accuracy[row], accuracy_error[row], accuracy_p[row] = seen.statistic, seen.error, seen.p_value
         distances = energy_distances(first, second, permutations=permutations, seed=seed + row)
-        energy[row] = distances[0] - distances[1:].mean()
-        energy_p[row] = p_value(distances)
         energies += distances  # permuted independently, datum by datum
-    return Agreement(
-        name=found.name,
-        reference=reference.name,
-        mean_error=mean_error,
-        mean_z=mean_z,
-        scale_error=scale_error,
-        scale_z=scale_z,
-        draws=counts.double(),
-        accuracy=accuracy,
-        accuracy_error=accuracy_error,
-        accuracy_p=accuracy_p,
-        energy=energy,
-        energy_p=energy_p,
-        each=_fisher(accuracy, accuracy_error, accuracy_p, int(counts.sum())),
-        pooled=_pooled(pooled, permutations, seed),
-        energy_all=_summed(energies, len(pooled), int(counts.sum())),
-    )
+        energy = float(distances[0] - distances[1:].mean())
+        values = [seen.statistic, seen.error, seen.p_value, energy, p_value(distances)]
+        columns[:, row] = torch.tensor(values, dtype=torch.float64)
+    each = pooled = energy_all = None
+    if samples:
+        total = int(counts.sum())
+        each = _fisher(columns[:3, counts > 0], total)
+        groups = np.repeat(np.arange(len(samples)), [len(first) for first, _ in samples])
+        both = [np.concatenate(side) for side in zip(*samples, strict=True)]
+        pooled = classifier_test(*both, groups=groups, permutations=permutations, seed=seed)
+        distance = float(energies[0] - energies[1:].mean()) / len(samples)
+        energy_all = TwoSample(distance, math.nan, p_value(energies), total)
+    moments = _moments(ours, theirs, found.effective, reference.effective)
+    return Agreement(found.name, reference.name, *moments, counts.double(), *columns, each, pooled, energy_all)
 
 
 def _moments(ours: Tensor, theirs: Tensor, count: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -176,35 +167,17 @@ def _ratio(value: Tensor, unit: Tensor) -> Tensor:
 
 def _spread(draws: Tensor, count: int) -> Array:
     """So many draws, spread evenly: (count, dims)."""
-    kept = torch.linspace(0, len(draws) - 1, count).round().long()
-    found: Array = draws[kept].numpy()
+    found: Array = draws[torch.linspace(0, len(draws) - 1, count).round().long()].numpy()
     return found
 
 
-def _fisher(accuracy: Tensor, error: Tensor, p_values: Tensor, draws: int) -> TwoSample | None:
-    """The tests of single data, which are independent, as one."""
+def _fisher(tests: Tensor, draws: int) -> TwoSample:
+    """The tests of single data, which are independent, as one: from their accuracies, errors and p-values, (3, data)."""
     from scipy.stats import combine_pvalues
 
-    known = ~torch.isnan(accuracy)
-    rows = int(known.sum())
-    if not rows:
-        return None
-    combined = float(combine_pvalues(p_values[known].clamp(min=1e-300).numpy()).pvalue)
-    return TwoSample(float(accuracy[known].mean()), float(error[known].square().sum().sqrt()) / rows, combined, draws)
-
-
-def _pooled(samples: list[tuple[Array, Array]], permutations: int, seed: int) -> TwoSample | None:
-    if not samples:
-        return None
-    groups = np.repeat(np.arange(len(samples)), [len(first) for first, _ in samples])
-    first, second = (np.concatenate(side) for side in zip(*samples, strict=True))
-    return classifier_test(first, second, groups=groups, permutations=permutations, seed=seed)
-
-
-def _summed(energies: Array, rows: int, draws: int) -> TwoSample | None:
-    if not rows:
-        return None
-    return TwoSample(float(energies[0] - energies[1:].mean()) / rows, math.nan, p_value(energies), draws)
+    accuracy, error, p_values = tests
+    combined = float(combine_pvalues(p_values.clamp(min=1e-300).numpy()).pvalue)
+    return TwoSample(float(accuracy.mean()), float(error.square().sum().sqrt()) / len(accuracy), combined, draws)
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pyrogen.errors import ConfigurationError, NotPerDatum, require_at_least
 from pyrogen.pair import Pair
 from pyrogen.randomness import forked, seed_generators
+from pyrogen.report.posteriors import agreement_picture, format_posteriors
 from pyrogen.run_directory import fingerprint
 
 from ...estimators.estimate import Estimate, Estimator
@@ -134,8 +135,6 @@ class Posteriors(SavedResult):
         return named(self.methods, name, "method")
 
     def __str__(self) -> str:
-        from pyrogen.report.posteriors import format_posteriors
-
         return format_posteriors(self.record())
 
     def __repr__(self) -> str:
@@ -160,8 +159,6 @@ class Posteriors(SavedResult):
 
     def plot(self) -> Figure:
         """Draw how the methods agree with the reference, and the posteriors of some data."""
-        from pyrogen.report.posteriors import agreement_picture
-
         return agreement_picture(self.record())
 
     def to_arviz(self) -> dict[str, Any]:

@@ -150,12 +150,10 @@ def _thinned(estimate: Estimate, draws: int) -> PosteriorDraws:
     total = len(next(iter(latents.values())))
     kept = torch.linspace(0, total - 1, min(total, draws)).round().long()
     count = float(len(kept))
-    ess = estimate.ess
-    known = torch.full_like(estimate.log_prob, count) if ess is None else ess
+    known = torch.full_like(estimate.log_prob, count) if estimate.ess is None else estimate.ess
     known = known.detach().double().cpu().nan_to_num(nan=1.0).clamp(min=1.0)
-    if "ess_bulk" in estimate.diagnostics or ess is None:
-        effective = known.clamp(max=count)
-        independent = effective
+    if "ess_bulk" in estimate.diagnostics or estimate.ess is None:
+        effective = independent = known.clamp(max=count)
     else:
         effective = 1 / (1 / count + 1 / known)
         independent = (known / _FRESH).clamp(max=count)
