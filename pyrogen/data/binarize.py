@@ -6,12 +6,12 @@ can't be compared, so a split says everywhere how it was binarized.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BINARIZATIONS", "Binarization", "bernoulli", "binarize"]
+__all__ = ["BINARIZATIONS", "Binarization", "binarize"]
 
 # Axes: data (rows, N), event (values of one row, D).
 
@@ -46,23 +46,11 @@ def binarize(
     """
     if how == "threshold":
         return (values > 0.5).astype(np.float32), None
-    if how == "static":
-        return bernoulli(values, generator).astype(np.float32), None
-    if how == "dynamic":
-        return values, bernoulli(values, generator)
-    return values, None
-
-
-def bernoulli(values: npt.NDArray[Any], generator: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Draw each probability in [0, 1], (data, event), once: 0 is never on and 1 always.
-
-    Example:
-        >>> bernoulli(np.array([[0.0, 1.0]]), np.random.default_rng(0)).tolist()
-        [[False, True]]
-    """
+    if how == "none":
+        return values, None
     draws = np.empty(values.shape, dtype=np.bool_)
     for start in range(0, len(values), _ROWS_AT_ONCE):
         rows = values[start : start + _ROWS_AT_ONCE]
         # Uniform on [0, 1): strictly less keeps 0 off and 1 on.
         draws[start : start + _ROWS_AT_ONCE] = generator.random(rows.shape, dtype=np.float32) < rows
-    return draws
+    return (draws.astype(np.float32), None) if how == "static" else (values, draws)

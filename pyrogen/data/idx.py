@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST: a header that says type and shape, then the numbers, plain or gzipped.
+"""IDX files, plain or gzipped: a header that says type and shape, then the numbers. MNIST is four of them.
 
 Reference: Y. LeCun, C. Cortes, C. Burges (1998), "The MNIST database of handwritten digits",
 https://web.archive.org/web/2021/http://yann.lecun.com/exdb/mnist/
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
-from .files import existing_file, file_bytes
-from .rows import Array, Rows, Source, image_scale
+from .files import existing_file, existing_folder, file_bytes
+from .rows import Array, RawRows, Source
 
-__all__ = ["read", "read_idx"]
+__all__ = ["read", "read_idx", "read_mnist"]
 
 # The third byte of the header; numbers are stored with the highest byte first.
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -24,10 +24,6 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 
 def read(location: str, *, labels: bool, seed: int) -> Source:
     """Read `idx:IMAGES` or `idx:IMAGES,LABELS`.
-
-    Args:
-        location: the path of the values, and after a comma that of the labels.
-        labels: whether the labels' file is read.
 
     Raises:
         ConfigurationError: if there are no or more than two paths.
@@ -47,8 +43,31 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
     values = read_idx(paths[0])
     found = read_idx(paths[1]) if labels and len(paths) == 2 else None
     name = Path(paths[0]).name.removesuffix(".gz")
-    description = f"The IDX file {paths[0]}, an array of shape {values.shape}."
-    return Source(name, description, Rows(paths[0], values, found), scale=image_scale(values))
+    return Source(name, f"The IDX file {paths[0]}, an array of shape {values.shape}.", RawRows(paths[0], values, found))
+
+
+def read_mnist(location: str, *, labels: bool, seed: int) -> Source:
+    """Read `mnist:DIRECTORY`: MNIST, or another data set of the same four files (Fashion-MNIST, KMNIST, ...).
+
+    The folder holds `train-images-idx3-ubyte`, `t10k-images-idx3-ubyte` and, if labels are wanted,
+    `train-labels-idx1-ubyte` and `t10k-labels-idx1-ubyte`, each plain or with `.gz`. 1/12 of the training rows is meant for
+    validation (5000 of 60000).
+
+    Reference:
+        Y. LeCun, L. Bottou, Y. Bengio, P. Haffner (1998), "Gradient-based learning applied to document recognition",
+        https://doi.org/10.1109/5.726791
+
+    Raises:
+        ConfigurationError: if no folder is named.
+        DataError: if the folder or a file is missing or can't be read; see `read_idx`.
+    """
+    if not location:
+        raise ConfigurationError("mnist needs the folder of its four files: write mnist:DIRECTORY")
+    folder = existing_folder(location)
+    train, test = (_mnist_part(folder, prefix, labels) for prefix in ("train", "t10k"))
+    count = f"{len(train.values)} for training and {len(test.values)} for test"
+    description = f"Grey images in the form of MNIST from {folder}: {count}."
+    return Source("mnist", description, train, test, scale=255.0, validation=1 / 12)
 
 
 def read_idx(location: str | Path) -> Array:
@@ -56,14 +75,6 @@ def read_idx(location: str | Path) -> Array:
 
     Raises:
         DataError: if the file is missing, empty, damaged, not IDX, or shorter or longer than its header says.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "three")
-        ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
-        ...     read_idx(path)
-        array([7, 8, 9], dtype=uint8)
     """
     path = existing_file(location)
     raw = file_bytes(path)
@@ -90,3 +101,19 @@ def read_idx(location: str | Path) -> Array:
             f"{path}: {len(raw) - expected} bytes too many for shape {shape}: the header is damaged; fetch it again"
         )
     return np.frombuffer(raw, dtype=stored, offset=start).reshape(shape).astype(stored.newbyteorder("="))
+
+
+def _mnist_part(folder: Path, prefix: str, labels: bool) -> RawRows:
+    images = _mnist_file(folder, f"{prefix}-images-idx3-ubyte")
+    values = read_idx(images)
+    if values.ndim != 3:
+        raise DataError(f"{images}: an array of shape {values.shape}: images are (rows, height, width)")
+    return RawRows(str(images), values, read_idx(_mnist_file(folder, f"{prefix}-labels-idx1-ubyte")) if labels else None)
+
+
+def _mnist_file(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+    raise DataError(f"{folder / name}: no such file, nor with .gz: the folder holds {found}; name MNIST's folder")

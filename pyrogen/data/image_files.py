@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ConfigurationError, DataError
 from .files import existing_folder
-from .rows import Array, Rows, Source, image_scale
+from .rows import Array, RawRows, Source
 
 __all__ = ["read"]
 
@@ -30,14 +30,9 @@ _MODES = {
 
 
 def read(location: str, *, labels: bool, seed: int) -> Source:
-    """Read `images:DIRECTORY`: images in the folder itself, or in subfolders, which are classes.
+    """Read `images:DIRECTORY`: images in the folder itself, or in subfolders, which are classes, numbered in sorted order.
 
-    Args:
-        location: the folder.
-        labels: not used; the labels are there if there are subfolders, numbered in sorted order.
-
-    Returns:
-        All rows, (data, channels, height, width), in the order of their paths; they get split.
+    The rows, (data, channels, height, width), come in the order of their paths.
 
     Raises:
         ConfigurationError: if no folder is named.
@@ -68,7 +63,7 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
     marks = None if here else np.array([classes.index(path.parent) for path in paths], dtype=np.int64)
     values = _stack(paths)
     description = f"Images from {folder}, {len(paths)} of shape {values.shape[1:]}."
-    return Source(folder.resolve().name, description, Rows(str(folder), values, marks), scale=image_scale(values))
+    return Source(folder.resolve().name, description, RawRows(str(folder), values, marks))
 
 
 def _images(folder: Path) -> list[Path]:

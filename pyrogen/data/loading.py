@@ -9,20 +9,20 @@ import numpy.typing as npt
 from torch import Tensor
 
 from ..errors import ConfigurationError, DataError
-from . import digits, idx, image_files, mnist, numpy_files, openml, synthetic, tabular_files
+from . import idx, image_files, numpy_files, scikit_learn, synthetic, tabular_files
 from .binarize import Binarization
 from .dataset import Dataset
 from .partition import Preparation, prepare
-from .rows import Array, Reader, Rows, Source, image_scale
+from .rows import Array, RawRows, Reader, Source
 
 __all__ = ["FAMILIES", "SUFFIXES", "from_arrays", "load"]
 
 FAMILIES: dict[str, tuple[str, Reader]] = {
-    "digits": ("digits", digits.read),
-    "mnist": ("mnist:DIRECTORY", mnist.read),
+    "digits": ("digits", scikit_learn.read_digits),
+    "mnist": ("mnist:DIRECTORY", idx.read_mnist),
     "idx": ("idx:FILE or idx:IMAGES,LABELS", idx.read),
     "images": ("images:DIRECTORY", image_files.read),
-    "openml": ("openml:NAME or openml:NAME@VERSION", openml.read),
+    "openml": ("openml:NAME or openml:NAME@VERSION", scikit_learn.read_openml),
     "synthetic": ("synthetic:DISTRIBUTION?OPTION=NUMBER,...", synthetic.read),
 }
 """What stands before the colon, how the whole is written, and who reads it."""
@@ -112,11 +112,8 @@ def from_arrays(
         train_labels: labels of `train`, (data,); batches have labels if they are given.
         test_labels: labels of `test`, (data,).
         name: what results call the data.
-        binarize: see `load`.
-        validation: see `load`.
         test_fraction: the fraction of `train` to hold out for test if `test` is `None`.
-        scale: see `load`.
-        seed: see `load`.
+        binarize, validation, scale, seed: see `load`.
 
     Returns:
         The data set, on the CPU: rows flattened to float32, (data, event), copied.
@@ -129,12 +126,10 @@ def from_arrays(
         >>> from_arrays(np.eye(10), name="eye").test
         Split('eye/test', 1 rows of (10,), binarize='none', seed=0, device='cpu')
     """
-    labels = train_labels is not None
-    preparation = Preparation(binarize, labels, validation, test_fraction, scale, seed)
+    preparation = Preparation(binarize, train_labels is not None, validation, test_fraction, scale, seed)
     rows = _rows(f"{name}, train", train, train_labels)
     held_out = None if test is None else _rows(f"{name}, test", test, test_labels)
-    description = f"Arrays in memory, {len(rows.values)} rows."
-    return prepare(Source(name, description, rows, held_out, image_scale(rows.values)), preparation)
+    return prepare(Source(name, f"Arrays in memory, {len(rows.values)} rows.", rows, held_out), preparation)
 
 
 def _reader(source: str | Path) -> tuple[Reader, str]:
@@ -150,11 +145,11 @@ def _reader(source: str | Path) -> tuple[Reader, str]:
     raise ConfigurationError(f"unknown source {str(source)!r}: give one of {'; '.join(known)}")
 
 
-def _rows(where: str, values: npt.ArrayLike | Tensor, labels: npt.ArrayLike | Tensor | None) -> Rows:
+def _rows(where: str, values: npt.ArrayLike | Tensor, labels: npt.ArrayLike | Tensor | None) -> RawRows:
     def array(given: npt.ArrayLike | Tensor) -> Array:
         try:
             return given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
         except (TypeError, ValueError) as error:  # a type that NumPy lacks, or rows of different lengths
             raise DataError(f"{where}: not an array: {error}; give numbers in rows of one length") from error
 
-    return Rows(where, array(values), None if labels is None else array(labels))
+    return RawRows(where, array(values), None if labels is None else array(labels))

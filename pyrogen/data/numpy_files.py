@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from .files import existing_file
-from .rows import Array, Rows, Source, image_scale
+from .rows import Array, RawRows, Source
 
 __all__ = ["read_npy", "read_npz"]
 
@@ -39,8 +39,7 @@ def read_npy(location: str, *, labels: bool, seed: int) -> Source:
             values = np.lib.format.read_array(file, allow_pickle=False)
     except (EOFError, ValueError) as error:
         raise _unreadable(path, error) from error
-    description = f"The array in {path}, of shape {values.shape}."
-    return Source(path.stem, description, Rows(str(path), values), scale=image_scale(values))
+    return Source(path.stem, f"The array in {path}, of shape {values.shape}.", RawRows(str(path), values))
 
 
 def read_npz(location: str, *, labels: bool, seed: int) -> Source:
@@ -50,12 +49,8 @@ def read_npz(location: str, *, labels: bool, seed: int) -> Source:
     test rows `test` or `x_test`; labels `y`, `labels`, `y_train` or `train_labels`, those of test rows
     `y_test` or `test_labels`.
 
-    Returns:
-        The rows, and the test rows if there are any; otherwise they get split.
-
     Raises:
-        DataError: if the file is missing, empty, damaged, or holds objects, or if no array is clearly the
-            rows.
+        DataError: if the file is missing, empty, damaged, or holds objects, or if no array is clearly the rows.
 
     Example:
         >>> import tempfile
@@ -65,41 +60,29 @@ def read_npz(location: str, *, labels: bool, seed: int) -> Source:
         [[1.0, 1.0]]
     """
     path = existing_file(location)
+
+    def rows_of(name: str, known_labels: tuple[str, ...]) -> RawRows:
+        marks = _one(path, names, known_labels) if labels else None
+        values = _array(path, file, name)
+        return RawRows(f"{path}[{name}]", values, None if marks is None else _array(path, file, marks))
+
     try:
         with zipfile.ZipFile(path) as file:
-            arrays = _Arrays(path, file)
-            names = arrays.names
-            train = _one(path, names, _TRAIN) or _only(path, names)
+            names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
+            rows = rows_of(_one(path, names, _TRAIN) or _only(path, names), _TRAIN_LABELS)
             test = _one(path, names, _TEST)
-            values = arrays.read(train)
-            rows = Rows(f"{path}[{train}]", values, arrays.read_optional(_one(path, names, _TRAIN_LABELS), labels))
-            held_out = None
-            if test is not None:
-                marks = arrays.read_optional(_one(path, names, _TEST_LABELS), labels)
-                held_out = Rows(f"{path}[{test}]", arrays.read(test), marks)
+            held_out = None if test is None else rows_of(test, _TEST_LABELS)
     except (zipfile.BadZipFile, zlib.error, OSError) as error:
         raise DataError(f"{path}: not an .npz file, or a damaged one ({error}): write it again") from error
-    description = f"The arrays in {path}, of shape {values.shape}."
-    return Source(path.stem, description, rows, held_out, scale=image_scale(values))
+    return Source(path.stem, f"The arrays in {path}, of shape {rows.values.shape}.", rows, held_out)
 
 
-class _Arrays:
-    """The arrays of an open .npz file, by name."""
-
-    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
-        self.path = path
-        self.file = file
-        self.names = [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
-
-    def read(self, name: str) -> Array:
-        try:
-            with self.file.open(f"{name}.npy") as member:
-                return np.lib.format.read_array(member, allow_pickle=False)
-        except (EOFError, ValueError) as error:
-            raise _unreadable(f"{self.path}[{name}]", error) from error
-
-    def read_optional(self, name: str | None, wanted: bool) -> Array | None:
-        return self.read(name) if wanted and name is not None else None
+def _array(path: Path, file: zipfile.ZipFile, name: str) -> Array:
+    try:
+        with file.open(f"{name}.npy") as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise _unreadable(f"{path}[{name}]", error) from error
 
 
 def _one(path: Path, names: list[str], known: tuple[str, ...]) -> str | None:

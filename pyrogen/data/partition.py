@@ -16,15 +16,13 @@ import torch
 from ..errors import ConfigurationError, DataError
 from .binarize import BINARIZATIONS, Binarization, binarize
 from .dataset import Dataset
-from .rows import Rows, Source, checked, event_shape, within_unit_interval
+from .rows import Array, RawRows, Source, checked, within_unit_interval
 from .split import Split
 from .streams import Stream, generator
 
 __all__ = ["Preparation", "prepare"]
 
 # Axes: data (rows, N), event (flattened values of one row, D).
-
-_Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,10 +31,6 @@ class Preparation:
 
     Raises:
         ConfigurationError: for an option that can't be used.
-
-    Example:
-        >>> Preparation(binarize="dynamic").test
-        0.1
     """
 
     binarize: Binarization = "none"
@@ -62,13 +56,6 @@ class Preparation:
 def prepare(source: Source, preparation: Preparation) -> Dataset:
     """Check, split, scale and binarize a source's rows.
 
-    Args:
-        source: what a reader found.
-        preparation: the options.
-
-    Returns:
-        The data set, on the CPU.
-
     Raises:
         DataError: for rows that can't serve as data (see `checked`), values outside [0, 1] that should be
             binarized, integers of unknown range, and fewer rows than splits.
@@ -76,47 +63,43 @@ def prepare(source: Source, preparation: Preparation) -> Dataset:
             be theirs.
 
     Example:
-        >>> source = Source("rows", "Ten rows.", Rows("here", np.arange(20).reshape(10, 2)))
+        >>> source = Source("rows", "Ten rows.", RawRows("here", np.arange(20).reshape(10, 2)))
         >>> data = prepare(source, Preparation(validation=0.0))
         >>> len(data.train), data.validation, len(data.test)
         (9, None, 1)
     """
     source = checked(source, labels=preparation.labels)
     scale = _scale(source, preparation)
+    held_out = source.train if source.test is None else source.test
     if preparation.binarize != "none":
-        within_unit_interval(source.train, scale)
-        if source.test is not None:
-            within_unit_interval(source.test, scale)
+        for rows in (source.train, held_out):
+            within_unit_interval(rows, scale)
+
+    def split(rows: RawRows, numbers: npt.NDArray[np.int64], stream: Stream) -> Split:
+        """The rows of these numbers, flattened, scaled and binarized."""
+        values = rows.values[numbers].reshape(len(numbers), -1).astype(np.float32)  # (data, event)
+        if scale != 1:
+            values /= np.float32(scale)
+        drawn, evaluation = binarize(values, preparation.binarize, generator(preparation.seed, stream))
+        shape = rows.values.shape[1:]
+        return Split(
+            values=torch.from_numpy(drawn),
+            labels=None if rows.labels is None else torch.from_numpy(rows.labels[numbers]),
+            shape=(1, *shape) if len(shape) == 2 else shape,  # grey images have one channel
+            name=f"{source.name}/{stream.name.lower()}",
+            binarize=preparation.binarize,
+            seed=preparation.seed,
+            evaluation=None if evaluation is None else torch.from_numpy(evaluation),
+        )
 
     train, validation, test = _partition(source, preparation)
-    held_out = source.train if source.test is None else source.test
     return Dataset(
         name=source.name,
         description=source.description,
-        train=_split(source.train, train, f"{source.name}/train", Stream.TRAIN, scale, preparation),
-        validation=None
-        if validation is None
-        else _split(source.train, validation, f"{source.name}/validation", Stream.VALIDATION, scale, preparation),
-        test=_split(held_out, test, f"{source.name}/test", Stream.TEST, scale, preparation),
+        train=split(source.train, train, Stream.TRAIN),
+        validation=split(source.train, validation, Stream.VALIDATION) if len(validation) else None,
+        test=split(held_out, np.arange(len(held_out.values)) if source.test else test, Stream.TEST),
         density=source.density,
-    )
-
-
-def _split(rows: Rows, numbers: _Numbers | None, name: str, stream: Stream, scale: float, preparation: Preparation) -> Split:
-    """The rows of these numbers, or all, flattened, scaled and binarized."""
-    numbers = np.arange(len(rows.values)) if numbers is None else numbers
-    values = rows.values[numbers].reshape(len(numbers), -1).astype(np.float32)  # (data, event)
-    if scale != 1:
-        values /= np.float32(scale)
-    drawn, evaluation = binarize(values, preparation.binarize, generator(preparation.seed, stream))
-    return Split(
-        values=torch.from_numpy(drawn),
-        labels=None if rows.labels is None else torch.from_numpy(rows.labels[numbers]),
-        shape=event_shape(rows.values),
-        name=name,
-        binarize=preparation.binarize,
-        seed=preparation.seed,
-        evaluation=None if evaluation is None else torch.from_numpy(evaluation),
     )
 
 
@@ -129,7 +112,7 @@ def _scale(source: Source, preparation: Preparation) -> float:
         raise ConfigurationError(
             f"{source.name}: binarize={preparation.binarize!r} would change the known density: leave binarize out"
         )
-    scale = source.scale if preparation.scale is None else preparation.scale
+    scale = preparation.scale or source.scale or _scale_of_type(source.train.values)
     if scale is None:
         raise DataError(
             f"{source.train.where}: images of type {source.train.values.dtype}, from which the greatest "
@@ -138,8 +121,17 @@ def _scale(source: Source, preparation: Preparation) -> float:
     return scale
 
 
-def _partition(source: Source, preparation: Preparation) -> tuple[_Numbers, _Numbers | None, _Numbers | None]:
-    """Row numbers for training, validation (`None` for no split) and test (`None` for the source's own)."""
+def _scale_of_type(values: Array) -> float | None:
+    """What divides values into [0, 1], judging by their type, or `None` for images of integers of unknown range."""
+    if values.ndim < 3 or values.dtype.kind not in "iu":
+        return 1.0
+    if values.min() >= 0 and values.max() <= 1:
+        return 1.0  # already binary: a division by 255 would turn it all but black
+    return float(np.iinfo(values.dtype).max) if values.dtype in (np.uint8, np.uint16) else None
+
+
+def _partition(source: Source, preparation: Preparation) -> list[npt.NDArray[np.int64]]:
+    """Row numbers for training, validation and test; none for test where the source has rows of its own."""
     rows = len(source.train.values)
     order = generator(preparation.seed, Stream.PARTITION).permutation(rows)
     tested = 0 if source.test is not None else max(1, round(preparation.test * rows))
@@ -151,4 +143,4 @@ def _partition(source: Source, preparation: Preparation) -> tuple[_Numbers, _Num
             "validation leave none for training; lower test= or validation=, or bring more rows"
         )
     test, validation, train = np.split(order, [tested, tested + validated])
-    return train, validation if validated else None, test if source.test is None else None
+    return [train, validation, test]

@@ -1,8 +1,7 @@
 """What every source hands over, and the one place where it is checked.
 
-A reader (`mnist.read`, `openml.read`, ...) turns a location into a `Source` as it finds it: no scaling, no
-splitting, no looking at values. `checked` then refuses what can't serve as data, saying file, index and
-remedy.
+A reader (`idx.read_mnist`, `tabular_files.read_csv`, ...) turns a location into a `Source` as it finds it: no scaling, no
+splitting, no looking at values. `checked` then refuses what can't serve as data, saying file, index and remedy.
 """
 
 from __future__ import annotations
@@ -15,18 +14,8 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from .dataset import Density
-from .labels import number_labels
 
-__all__ = [
-    "Array",
-    "Reader",
-    "Rows",
-    "Source",
-    "checked",
-    "event_shape",
-    "image_scale",
-    "within_unit_interval",
-]
+__all__ = ["Array", "RawRows", "Reader", "Source", "checked", "within_unit_interval"]
 
 # Axes: data (rows, N), event (the shape of one row).
 
@@ -34,7 +23,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Rows:
+class RawRows:
     """Values with their labels, as read.
 
     Attributes:
@@ -42,10 +31,6 @@ class Rows:
         values: numbers of any type, (data, *event).
         labels: integers or names of classes, (data,), or `None`.
         columns: the names of the values of one row, if they have any.
-
-    Example:
-        >>> Rows("here", np.zeros((3, 2))).values.shape
-        (3, 2)
     """
 
     where: str
@@ -56,27 +41,20 @@ class Rows:
 
 @dataclass(frozen=True)
 class Source:
-    """What a reader found.
+    """What a reader found; `name`, `description` and `density` are those of `Dataset`.
 
     Attributes:
-        name: see `Dataset`.
-        description: see `Dataset`.
         train: the rows for training, or all rows if `test` is `None`.
         test: the rows that the source itself keeps for testing.
-        scale: what values are divided by unless the user says; `None` if the user has to.
+        scale: what values are divided by unless the user says; `None` to judge by their type.
         validation: the fraction of training rows that validation gets unless the user says.
-        density: see `Dataset`.
-
-    Example:
-        >>> Source("zeros", "Six zeros.", Rows("here", np.zeros((3, 2)))).validation
-        0.1
     """
 
     name: str
     description: str
-    train: Rows
-    test: Rows | None = None
-    scale: float | None = 1.0
+    train: RawRows
+    test: RawRows | None = None
+    scale: float | None = None
     validation: float = 0.1
     density: Density | None = None
 
@@ -84,13 +62,12 @@ class Source:
 class Reader(Protocol):
     """A function that reads one family of sources.
 
-    To add a family, write such a function in a file of its own and name it in the table of `loading.py`. It
-    raises `DataError` for whatever it can't read; numbers that it can read are checked afterwards, by
-    `checked`.
+    To add a family, write such a function and name it in the table of `loading.py`. It raises `DataError` for whatever it
+    can't read; numbers that it can read are checked afterwards, by `checked`.
 
     Example:
         >>> def read(location: str, *, labels: bool, seed: int) -> Source:
-        ...     return Source("zeros", "Six zeros.", Rows(location, np.zeros((3, 2))))
+        ...     return Source("zeros", "Six zeros.", RawRows(location, np.zeros((3, 2))))
         >>> reader: Reader = read
     """
 
@@ -109,14 +86,7 @@ class Reader(Protocol):
 
 
 def checked(source: Source, *, labels: bool) -> Source:
-    """Refuse rows that can't serve as data, and number the labels.
-
-    Args:
-        source: what a reader found.
-        labels: whether labels are wanted.
-
-    Returns:
-        The same source, whose labels are int64, or `None` if they aren't wanted.
+    """Refuse rows that can't serve as data, and number the labels: int64, or `None` if they aren't wanted.
 
     Raises:
         DataError: for values that aren't numbers, fewer than two axes, no rows or no columns, values that
@@ -124,7 +94,7 @@ def checked(source: Source, *, labels: bool) -> Source:
             or too many, or neither integers nor names.
 
     Example:
-        >>> rows = Rows("here", np.zeros((2, 3)), labels=np.array(["no", "yes"]))
+        >>> rows = RawRows("here", np.zeros((2, 3)), labels=np.array(["no", "yes"]))
         >>> checked(Source("rows", "Two rows.", rows), labels=True).train.labels.tolist()
         [0, 1]
     """
@@ -138,60 +108,16 @@ def checked(source: Source, *, labels: bool) -> Source:
             f"{source.test.where}: test rows of shape {source.test.values.shape[1:]}, but those of "
             f"{source.train.where} have shape {shape}: both have to be alike"
         )
-    if labels:
-        numbers = number_labels([(rows.where, len(rows.values), rows.labels) for rows in parts])
-        parts = [replace(rows, labels=number) for rows, number in zip(parts, numbers, strict=True)]
-    else:
-        parts = [replace(rows, labels=None) for rows in parts]
-    return replace(source, train=parts[0], test=parts[1] if len(parts) == 2 else None)
+    numbers = _numbered([_checked_labels(rows) for rows in parts]) if labels else [None] * len(parts)
+    train, *test = (replace(rows, labels=number) for rows, number in zip(parts, numbers, strict=True))
+    return replace(source, train=train, test=test[0] if test else None)
 
 
-def event_shape(values: Array) -> tuple[int, ...]:
-    """The shape of one datum of (data, *event): (1, height, width) for grey images, otherwise the event axes as they are.
-
-    Example:
-        >>> event_shape(np.zeros((5, 28, 28))), event_shape(np.zeros((5, 3)))
-        ((1, 28, 28), (3,))
-    """
-    shape = tuple(int(length) for length in values.shape[1:])
-    return (1, *shape) if len(shape) == 2 else shape
-
-
-def image_scale(values: Array) -> float | None:
-    """What divides an array's values into [0, 1], judging by its type.
-
-    Args:
-        values: (data, *event).
-
-    Returns:
-        The greatest value of the type for images (two or more event axes) of 8 or 16 bits without sign; 1 for
-        tables, for real numbers, and for images that hold nothing but 0 and 1; `None` for images of other
-        integers, whose range can't be told from their type.
-
-    Example:
-        >>> grey = np.full((5, 28, 28), 7, dtype=np.uint8)
-        >>> image_scale(grey), image_scale(grey.reshape(5, -1))
-        (255.0, 1.0)
-    """
-    if values.ndim < 3 or values.dtype.kind not in "iu":
-        return 1.0
-    if values.size and values.min() >= 0 and values.max() <= 1:
-        return 1.0  # already binary: a division by 255 would turn it all but black
-    return float(np.iinfo(values.dtype).max) if values.dtype in (np.uint8, np.uint16) else None
-
-
-def within_unit_interval(rows: Rows, scale: float) -> None:
-    """Refuse values that can't be probabilities.
-
-    Args:
-        rows: checked rows.
-        scale: what values will be divided by.
+def within_unit_interval(rows: RawRows, scale: float) -> None:
+    """Refuse checked rows whose values, divided by `scale`, can't be probabilities.
 
     Raises:
-        DataError: naming the first value, divided by `scale`, that lies outside [0, 1].
-
-    Example:
-        >>> within_unit_interval(Rows("here", np.array([[0.0, 16.0]])), scale=16)
+        DataError: naming the first value, so divided, that lies outside [0, 1].
     """
     values = rows.values.reshape(len(rows.values), -1)  # (data, event)
     if values.min() >= 0 and values.max() <= scale:
@@ -203,7 +129,7 @@ def within_unit_interval(rows: Rows, scale: float) -> None:
     )
 
 
-def _check_axes(rows: Rows) -> None:
+def _check_axes(rows: RawRows) -> None:
     shape = rows.values.shape
     if rows.values.dtype.kind not in "buif":
         raise DataError(f"{rows.where}: values of type {rows.values.dtype}: save integers or real numbers")
@@ -215,7 +141,7 @@ def _check_axes(rows: Rows) -> None:
         raise DataError(f"{rows.where}: no values in a row: its shape is {shape}; save at least one column")
 
 
-def _check_finite(rows: Rows) -> None:
+def _check_finite(rows: RawRows) -> None:
     if rows.values.dtype.kind != "f":
         return
     values = rows.values.reshape(len(rows.values), -1)  # (data, event)
@@ -230,7 +156,43 @@ def _check_finite(rows: Rows) -> None:
     )
 
 
-def _place(rows: Rows, row: int, column: int) -> str:
+def _place(rows: RawRows, row: int, column: int) -> str:
     """Where a value lies, counted from 0, for people."""
     name = f" ({rows.columns[column]!r})" if rows.columns else ""
     return f"row {row}, column {column}{name}, counted from 0,"
+
+
+def _checked_labels(rows: RawRows) -> Array:
+    """The labels of rows: one each, all integers or names."""
+    where, count = rows.where, len(rows.values)
+    if rows.labels is None:
+        raise DataError(f"{where}: there are no labels: load it with labels=False")
+    labels = np.asarray(rows.labels)
+    if labels.shape != (count,):
+        raise DataError(f"{where}: labels of shape {labels.shape} for {count} rows: give one label a row")
+    if labels.dtype.kind not in "buifUO":
+        raise DataError(f"{where}: labels of type {labels.dtype}: save integers or names")
+    unusable = np.zeros(labels.shape, dtype=np.bool_)
+    if labels.dtype.kind == "f":
+        unusable = ~np.isfinite(labels) | (labels != np.round(labels))
+    elif labels.dtype.kind == "O":  # a name that a table lacks is None, or NaN, which differs from itself
+        unusable = np.array([label is None or bool(label != label) for label in labels])
+    if unusable.any():
+        row = int(np.argmax(unusable))
+        raise DataError(
+            f"{where}: the label of row {row}, counted from 0, is {labels[row]}: labels are integers or "
+            "names; load it with labels=False"
+        )
+    return labels
+
+
+def _numbered(labels: list[Array]) -> list[Array]:
+    """Labels of training and test as integers, int64: names that spell none are numbered in sorted order over both."""
+    if all(part.dtype.kind in "buif" for part in labels):
+        return [part.astype(np.int64) for part in labels]
+    named = [np.array([str(label) for label in part]) for part in labels]
+    try:  # "10" comes after "9"
+        return [part.astype(np.int64) for part in named]
+    except ValueError:
+        names = np.unique(np.concatenate(named))
+        return [np.searchsorted(names, part).astype(np.int64) for part in named]

@@ -15,12 +15,7 @@ __all__ = ["Stream", "generator"]
 
 
 class Stream(enum.IntEnum):
-    """What a stream of random numbers is for.
-
-    Example:
-        >>> Stream.TEST.name
-        'TEST'
-    """
+    """What a stream of random numbers is for."""
 
     PARTITION = 1
     TRAIN = 2
@@ -31,11 +26,5 @@ class Stream(enum.IntEnum):
 
 
 def generator(seed: int, stream: Stream) -> np.random.Generator:
-    """A new generator of a data set's seed, at least 0, and a stream: equal arguments give equal numbers.
-
-    Example:
-        >>> a, b = generator(0, Stream.TEST), generator(0, Stream.TEST)
-        >>> bool(a.random() == b.random())
-        True
-    """
+    """A new generator of a data set's seed, at least 0, and a stream: equal arguments give equal numbers."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(stream),)))

@@ -12,39 +12,19 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from ..errors import ConfigurationError
-from .bernoulli_mixture import BernoulliMixture
 from .dataset import Density
-from .probabilistic_pca import ProbabilisticPCA
-from .rings import Rings
-from .rows import Array, Rows, Source
-from .spherical_gaussian_mixture import SphericalGaussianMixture
+from .densities import BernoulliMixture, ProbabilisticPCA, Rings, SphericalGaussianMixture
+from .rows import Array, RawRows, Source
 from .streams import Stream, generator
 
 __all__ = ["DISTRIBUTIONS", "Synthetic", "read"]
 
-_ROWS = 2000
-
 
 class Synthetic(Density, Protocol):
-    """A known distribution that can be drawn from; see `Density` for how to add one.
-
-    Example:
-        >>> distribution: Synthetic = Rings(k=2)
-        >>> distribution.sample(5, np.random.default_rng(0))[0].shape
-        (5, 2)
-    """
+    """A known distribution that can be drawn from; see `Density` for how to add one."""
 
     def sample(self, rows: int, generator: np.random.Generator) -> tuple[Array, Array | None]:
-        """Draw rows.
-
-        Args:
-            rows: how many.
-            generator: where the draws come from.
-
-        Returns:
-            The values, float64, (data, event), and the component that each row came from, int64, (data,), or
-            `None` if there are no components.
-        """
+        """Draw rows: values, float64, (data, event), and the component of each, int64, (data,), if there are components."""
         ...
 
 
@@ -60,16 +40,8 @@ DISTRIBUTIONS: dict[str, type[Synthetic]] = {
 def read(location: str, *, labels: bool, seed: int) -> Source:
     """Draw `synthetic:DISTRIBUTION` or `synthetic:DISTRIBUTION?OPTION=NUMBER,OPTION=NUMBER`.
 
-    Every distribution has the option `n`, the number of rows (2000); the others are the fields of its class
-    in `DISTRIBUTIONS`, such as `d` for dimensions and `k` for components.
-
-    Args:
-        location: the name and the options.
-        labels: not used; the components are the labels of mixtures.
-        seed: decides on the rows.
-
-    Returns:
-        All rows, with their density; they get split.
+    Every distribution has the option `n`, the number of rows (2000); the others are the fields of its class in
+    `DISTRIBUTIONS`, such as `d` for dimensions and `k` for components, which are the labels of mixtures.
 
     Raises:
         ConfigurationError: for an unknown distribution or option, or a number that can't be used.
@@ -80,41 +52,37 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
     """
     name, _, options = location.partition("?")
     if name not in DISTRIBUTIONS:
-        known = "; ".join(f"{name}?{_options(name)}" for name in DISTRIBUTIONS)
+        known = "; ".join(f"{name}?{_written(_defaults(name))}" for name in DISTRIBUTIONS)
         raise ConfigurationError(f"unknown distribution synthetic:{name}: give one of {known}")
     numbers = _parse(name, options)
-    rows = int(numbers.pop("n", _ROWS))
+    rows = int(numbers.pop("n"))
     if rows < 1:
         raise ConfigurationError(f"synthetic:{location}: n={rows}: draw at least one row")
     distribution = DISTRIBUTIONS[name](**numbers)
     values, components = distribution.sample(rows, generator(seed, Stream.SAMPLE))
     where = f"synthetic:{name}"
-    description = f"{rows} draws of {distribution}."
-    return Source(where, description, Rows(where, values, components), density=distribution)
+    return Source(where, f"{rows} draws of {distribution}.", RawRows(where, values, components), density=distribution)
 
 
 def _defaults(name: str) -> dict[str, int | float]:
-    defaults: dict[str, int | float] = {"n": _ROWS}
-    for field in dataclasses.fields(cast(Any, DISTRIBUTIONS[name])):  # a Protocol can't say: a dataclass
-        defaults[field.name] = cast(float, field.default)
-    return defaults
+    fields = dataclasses.fields(cast(Any, DISTRIBUTIONS[name]))  # a Protocol can't say: a dataclass
+    return {"n": 2000, **{field.name: cast(float, field.default) for field in fields}}
 
 
-def _options(name: str) -> str:
-    """All options of a distribution with their defaults, as they are written."""
-    return ",".join(f"{option}={default}" for option, default in _defaults(name).items())
+def _written(options: dict[str, int | float]) -> str:
+    return ",".join(f"{option}={default}" for option, default in options.items())
 
 
 def _parse(name: str, options: str) -> dict[str, int | float]:
-    numbers: dict[str, int | float] = {}
-    defaults = _defaults(name)
+    numbers = defaults = _defaults(name)
     for part in filter(None, options.split(",")):
         option, _, text = part.partition("=")
         if option not in defaults:
-            raise ConfigurationError(f"synthetic:{name} has no option {option!r}: its options are {_options(name)}")
+            raise ConfigurationError(f"synthetic:{name} has no option {option!r}: its options are {_written(defaults)}")
+        whole = isinstance(defaults[option], int)
         try:
-            numbers[option] = int(text) if isinstance(defaults[option], int) else float(text)
+            numbers = {**numbers, option: int(text) if whole else float(text)}
         except ValueError:
-            kind = "an integer" if isinstance(defaults[option], int) else "a number"
+            kind = "an integer" if whole else "a number"
             raise ConfigurationError(f"synthetic:{name}: {part!r}: {option} is {kind}") from None
     return numbers

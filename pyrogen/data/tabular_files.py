@@ -10,12 +10,12 @@ import numpy as np
 
 from ..errors import DataError
 from .files import existing_file
-from .rows import Array, Rows, Source
+from .rows import Array, RawRows, Source
 
-__all__ = ["LABEL_COLUMNS", "from_frame", "read_csv", "read_parquet"]
+__all__ = ["from_frame", "read_csv", "read_parquet"]
 
-LABEL_COLUMNS = ("label", "target", "y")
-"""A column of one of these names, in small or capital letters, holds the labels if labels are asked for."""
+# A column of one of these names, in small or capital letters, holds the labels if labels are asked for.
+_LABEL_COLUMNS = ("label", "target", "y")
 
 # How a first line of data, without names, may write a number that it lacks.
 _MISSING = ("", "na", "n/a", "null", "none")
@@ -56,7 +56,7 @@ def read_csv(location: str, *, labels: bool, seed: int) -> Source:
             f"{path}: column {unnamed[0].removeprefix('Unnamed: ')}, counted from 0, has no name, as if it "
             "were a saved row number: save without it (index=False), or name it"
         )
-    return from_frame(frame, where=str(path), name=path.stem, labels=labels)
+    return _from_file(frame, path, labels)
 
 
 def read_parquet(location: str, *, labels: bool, seed: int) -> Source:
@@ -79,39 +79,36 @@ def read_parquet(location: str, *, labels: bool, seed: int) -> Source:
         frame = pandas.read_parquet(path, engine="pyarrow")
     except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
         raise DataError(f"{path}: not a Parquet file, or a damaged one ({error}): write it again") from error
-    return from_frame(frame, where=str(path), name=path.stem, labels=labels)
+    return _from_file(frame, path, labels)
 
 
-def from_frame(frame: Any, *, where: str, name: str, labels: bool) -> Source:
+def from_frame(frame: Any, marks: Any = None, *, where: str, name: str) -> Source:
     """The rows of a pandas data frame.
 
     Args:
         frame: a `pandas.DataFrame`.
+        marks: a `pandas.Series` of labels, if there are any.
         where: what errors call it.
         name: what results call it.
-        labels: whether a label column is taken out of the values.
 
     Raises:
-        DataError: for a column that doesn't hold numbers, or several label columns.
-
-    Example:
-        >>> import pandas
-        >>> frame = pandas.DataFrame({"a": [1.0, 3.0], "label": ["no", "yes"]})
-        >>> from_frame(frame, where="here", name="two", labels=True).train.values.tolist()
-        [[1.0], [3.0]]
+        DataError: for a column that doesn't hold numbers.
     """
-    marks = None
-    if labels:
-        found = [column for column in frame.columns if str(column).lower() in LABEL_COLUMNS]
-        if len(found) > 1:
-            raise DataError(f"{where}: the columns {found} could all be the labels: keep the name of one")
-        if not found:
-            raise DataError(f"{where}: there are no labels: call their column {' or '.join(LABEL_COLUMNS)}")
-        marks = frame[found[0]].to_numpy()
-        frame = frame.drop(columns=found)
     columns = tuple(str(column) for column in frame.columns)
     description = f"The table {where}, {len(frame)} rows of {len(columns)} columns."
-    return Source(name, description, Rows(where, _numbers(frame, where), marks, columns))
+    labels = None if marks is None else marks.to_numpy()
+    return Source(name, description, RawRows(where, _numbers(frame, where), labels, columns))
+
+
+def _from_file(frame: Any, path: Path, labels: bool) -> Source:
+    if not labels:
+        return from_frame(frame, where=str(path), name=path.stem)
+    found = [column for column in frame.columns if str(column).lower() in _LABEL_COLUMNS]
+    if len(found) > 1:
+        raise DataError(f"{path}: the columns {found} could all be the labels: keep the name of one")
+    if not found:
+        raise DataError(f"{path}: there are no labels: call their column {' or '.join(_LABEL_COLUMNS)}")
+    return from_frame(frame.drop(columns=found), frame[found[0]], where=str(path), name=path.stem)
 
 
 def _numbers(frame: Any, where: str) -> Array:

@@ -14,9 +14,7 @@ import pytest
 import torch
 
 from pyrogen.data import from_arrays, load
-from pyrogen.data.probabilistic_pca import ProbabilisticPCA
-from pyrogen.data.rings import Rings
-from pyrogen.data.spherical_gaussian_mixture import SphericalGaussianMixture
+from pyrogen.data.densities import ProbabilisticPCA, Rings, SphericalGaussianMixture
 from pyrogen.data.streams import Stream, generator
 from pyrogen.data.synthetic import DISTRIBUTIONS, read
 from pyrogen.errors import DataError
