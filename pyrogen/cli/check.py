@@ -13,10 +13,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pyrogen.errors import ConfigurationError
 
+from .options import add_data_options, load_data, spread_rows
 from .pairs import build_pair
-from .pictures import spread_rows
 from .saved import open_run
-from .sources import add_data_options, load_data
 
 if TYPE_CHECKING:
     from pyrogen.data import Split
@@ -50,8 +49,6 @@ def run(options: Namespace) -> int:
     """
     from pyrogen.checks import check
 
-    if options.rows < 1:
-        raise ConfigurationError(f"--rows must be at least 1, not {options.rows}")
     pair, split, trained = _subject(options)
     batch = spread_rows(split, options.rows).fixed()
     report = check(pair, batch, select=options.select, ignore=options.ignore, trained=trained)
@@ -66,8 +63,6 @@ def _subject(options: Namespace) -> tuple[Pair, Split, bool]:
             raise ConfigurationError(f"{options.name} is a run directory, which names its own data: leave --data out")
         saved = open_run(options.name)
         return saved.pair, saved.split("train"), True
-    if options.data is None:
-        raise ConfigurationError("name the data: --data digits, or --data FILE.npy; pyrogen data --help lists the forms")
     dataset = load_data(options.data, options)
     pair, _ = build_pair(options.name, options.args, options.get("tokens", []), shape=dataset.shape, seed=options.seed)
     return pair, dataset.train, False

@@ -7,28 +7,30 @@ follow as :NAME=VALUE, as in is:5000:draws=200 or ais:100:initial=guide.
 
 from __future__ import annotations
 
-import sys
-from typing import Literal
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import PairError
+from pyrogen.saving import replace_file
 
-from .options import add_compile_option
-from .pictures import spread_rows
-from .quiet import quiet_unless_first
+from .factories import make_estimators
+from .options import add_compile_option, add_run_options, processes_on, spread_rows
 from .saved import Saved, open_run
-from .specs import make_estimators
-from .usage import save_usage
+
+if TYPE_CHECKING:
+    from pyrogen.data import Split
+    from pyrogen.pair import Pair
 
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
-    add = parser.add_argument
-    add("directory", metavar="RUN_DIRECTORY", type=str, help="what pyrogen fit wrote")
-    add(
+    add_run_options(parser, rows=1000)
+    parser.add_argument(
         "--estimators",
         metavar="ESTIMATOR",
         nargs="+",
@@ -36,12 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=None,
         help="elbo iwae:50 is:5000 if not given, and exact where the pair has a closed form; that alone without latents",
     )
-    add("--split", type=Literal["test", "validation", "train"], default="test", help="which data")
-    add("--rows", type=int, default=1000, help="at most so many, evenly spread over the split")
     add_compile_option(parser)
-    add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    add("--seed", type=int, default=0, help="seeds the particles")
-    add("--progress", action=ActionYesNo(no_prefix="no-"), default=None, help="show progress bars; as if on a terminal")
 
 
 def run(options: Namespace) -> None:
@@ -50,18 +47,14 @@ def run(options: Namespace) -> None:
     Raises:
         PyrogenError: the run cannot be opened, or an estimator does not fit it.
     """
-    from pyrogen.devices import device_named
     from pyrogen.inference import compare
-    from pyrogen.processes import joined, own_device
     from pyrogen.report import print_table, render
 
-    if options.rows < 1:
-        raise ConfigurationError(f"--rows must be at least 1, not {options.rows}")
     given = None if options.estimators is None else make_estimators(options.estimators)
     saved = open_run(options.directory)
     estimators = given or make_estimators(_usual(saved))
     rows = spread_rows(saved.split(options.split), options.rows)
-    with joined(own_device(device_named(options.device))) as processes, quiet_unless_first(processes):
+    with processes_on(options.device) as processes:
         table = compare(
             saved.pair,
             rows,
@@ -69,12 +62,12 @@ def run(options: Namespace) -> None:
             device=options.device,
             seed=options.seed,
             compile=options.compile,
-            progress=sys.stderr.isatty() if options.progress is None else options.progress,
+            progress=options.progress,
         )
         if processes.first:
             table.save(saved.directory)
             print_table(table.record())
-            for line in save_usage(saved.pair, rows, saved.directory):
+            for line in _save_usage(saved.pair, rows, saved.directory):
                 print(line)
             print()
             print(f"report: {render(saved.directory, say=print)}")
@@ -85,3 +78,27 @@ def _usual(saved: Saved) -> list[str]:
     if exact and not saved.pair.structure(saved.dataset.train[:2].fixed()).latents:
         return exact  # all others would say the same at greater cost
     return ["elbo", "iwae:50", "is:5000", *exact]
+
+
+def _save_usage(pair: Pair, rows: Split, directory: Path) -> list[str]:
+    """Write ``usage.json``, how much each latent says about the data, if there are latents of a datum; a line for each."""
+    from pyrogen.inference import usage
+    from pyrogen.randomness import forked
+    from pyrogen.run_directory import fingerprint
+
+    path = directory / "usage.json"
+    path.unlink(missing_ok=True)
+    if len(rows) < 2:
+        return []  # nothing varies over one datum
+    device = next(pair.parameters()).device
+    try:
+        with forked(device, seed=0):
+            found = usage(pair, rows.to(device).fixed())
+    except PairError:  # latents that all data share, or whose divergence is not known
+        return []
+    if found:
+        parameters = fingerprint(pair.state_dict())
+        record = [{"parameters": parameters, **used.record()} for used in found]
+        with replace_file(path) as temporary:
+            temporary.write_text(json.dumps(record), encoding="utf-8")
+    return [str(used) for used in found]

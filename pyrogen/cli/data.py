@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
-from .sources import add_data_options, load_data
+from .options import add_data_options, load_data
 
 __all__ = ["add_arguments", "run"]
 

@@ -111,6 +111,11 @@ def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
     name: str = options.command
     chosen: Namespace = options[name]
     chosen["tokens"] = tokens
+    for counted in ("rows", "simulations", "count"):
+        if chosen.get(counted, 1) < 1:
+            raise ConfigurationError(f"--{counted} must be at least 1, not {chosen[counted]}")
+    if "progress" in chosen and chosen.progress is None:
+        chosen.progress = sys.stderr.isatty()
     return name, chosen
 
 

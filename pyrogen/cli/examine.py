@@ -8,17 +8,14 @@ calibration  ranks of known latents among the guide's draws, over simulated data
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
-from pyrogen.errors import ConfigurationError
-
-from .pictures import spread_rows
+from .factories import make_estimators
+from .options import add_run_options, spread_rows
 from .saved import Saved, open_run
-from .specs import make_estimators
 
 if TYPE_CHECKING:
     from pyrogen.data import Split
@@ -30,16 +27,9 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
     add = parser.add_argument
-    add("directory", metavar="RUN_DIRECTORY", type=str, help="what pyrogen fit wrote")
-    add(
-        "--what",
-        nargs="+",
-        type=Literal["sandwich", "gaps", "posterior", "calibration"],
-        default=list(_LOOKS),
-        help="what to do",
-    )
-    add("--split", type=Literal["test", "validation", "train"], default="test", help="which data")
-    add("--rows", type=int, default=20, help="at most so many, evenly spread over the split, for gaps and posterior")
+    add_run_options(parser, rows=20, use=", for gaps and posterior")
+    looks = Literal["sandwich", "gaps", "posterior", "calibration"]
+    add("--what", nargs="+", type=looks, default=list(_LOOKS), help="what to do")
     add("--simulations", type=int, default=100, help="simulated data, for sandwich and calibration")
     add("--temperatures", type=int, nargs="+", default=[100, 500], help="for sandwich")
     add(
@@ -58,9 +48,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=["is:5000:draws=400", "smc"],
         help="for posterior, beside the guide and an exact posterior where there is one",
     )
-    add("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    add("--seed", type=int, default=0, help="seeds all draws")
-    add("--progress", action=ActionYesNo(no_prefix="no-"), default=None, help="show progress bars; as if on a terminal")
 
 
 def run(options: Namespace) -> None:
@@ -72,57 +59,46 @@ def run(options: Namespace) -> None:
     from pyrogen.devices import device_named
     from pyrogen.report import render
 
-    for name in ("rows", "simulations"):
-        if options[name] < 1:
-            raise ConfigurationError(f"--{name} must be at least 1, not {options[name]}")
     saved = open_run(options.directory)
     place = device_named(options.device)
     saved.pair.to(place)
     rows = spread_rows(saved.split(options.split), options.rows).to(place)
-    progress = sys.stderr.isatty() if options.progress is None else options.progress
+    common = {"seed": options.seed, "progress": options.progress}
     for name in dict.fromkeys(options.what):
-        found = _LOOKS[name](saved, rows, options, progress)
+        found = _LOOKS[name](saved, rows, options, common)
         found.save(saved.directory)
         print(f"{found}\n", flush=True)
     print(f"report: {render(saved.directory, say=print)}")
 
 
-def _sandwich(saved: Saved, rows: Split, options: Namespace, progress: bool) -> Any:
+def _sandwich(saved: Saved, rows: Split, options: Namespace, common: dict[str, Any]) -> Any:
     from pyrogen.inference import sandwich
 
-    return sandwich(
-        saved.pair,
-        rows,
-        options.simulations,
-        temperatures=options.temperatures,
-        device=options.device,
-        seed=options.seed,
-        progress=progress,
-    )
+    given = {"temperatures": options.temperatures, "device": options.device}
+    return sandwich(saved.pair, rows, options.simulations, **given, **common)
 
 
-def _gaps(saved: Saved, rows: Split, options: Namespace, progress: bool) -> Any:
+def _gaps(saved: Saved, rows: Split, options: Namespace, common: dict[str, Any]) -> Any:
     from pyrogen.inference import gaps
 
     usual = ["exact"] if hasattr(saved.pair, "log_evidence") else ["ais:500"]
-    return gaps(saved.pair, rows, make_estimators(options.evidence or usual), seed=options.seed, progress=progress)
+    return gaps(saved.pair, rows, make_estimators(options.evidence or usual), **common)
 
 
-def _posterior(saved: Saved, rows: Split, options: Namespace, progress: bool) -> Any:
+def _posterior(saved: Saved, rows: Split, options: Namespace, common: dict[str, Any]) -> Any:
     from pyrogen.inference import posterior
 
     exact: list[Method] = ["exact"] if hasattr(saved.pair, "posterior") else []
-    methods: list[Method] = ["guide", *make_estimators(options.methods), *exact]
-    return posterior(saved.pair, rows, methods, seed=options.seed, progress=progress)
+    return posterior(saved.pair, rows, ["guide", *make_estimators(options.methods), *exact], **common)
 
 
-def _calibration(saved: Saved, rows: Split, options: Namespace, progress: bool) -> Any:
+def _calibration(saved: Saved, rows: Split, options: Namespace, common: dict[str, Any]) -> Any:
     from pyrogen.inference import calibration
 
-    return calibration(saved.pair, rows, simulations=options.simulations, seed=options.seed, progress=progress)
+    return calibration(saved.pair, rows, simulations=options.simulations, **common)
 
 
-_LOOKS: dict[str, Callable[[Saved, Split, Namespace, bool], Any]] = {
+_LOOKS: dict[str, Callable[[Saved, Split, Namespace, dict[str, Any]], Any]] = {
     "sandwich": _sandwich,
     "gaps": _gaps,
     "posterior": _posterior,

@@ -6,9 +6,9 @@ functions in a file (file.py:model,guide). Its constructor's arguments are given
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,39 +19,18 @@ from jsonargparse import SUPPRESS, ActionYesNo, ArgumentParser, Namespace
 from pyrogen.errors import ConfigurationError
 from pyrogen.registry.names import absolute
 
-from .options import add_compile_option
+from .factories import make_objective, make_optimizer, make_scheduler
+from .options import add_compile_option, add_data_options, load_data, processes_on
 from .pairs import build_pair
 from .pictures import save_pictures
-from .quiet import quiet_unless_first
-from .sources import add_data_options, load_data
-from .specs import make_objective, make_optimizer, make_scheduler
 
 if TYPE_CHECKING:
     from pyrogen.data import Dataset
     from pyrogen.inference import Run
-    from pyrogen.pair import Pair
-    from pyrogen.processes import Processes
 
 __all__ = ["add_arguments", "run"]
 
 _UNRECORDED = ("config", "name", "resume", "overwrite", "progress", "fit", "versions", "tokens")
-_PASSED = (
-    "epochs",
-    "steps",
-    "batch_size",
-    "lr",
-    "clip",
-    "patience",
-    "device",
-    "seed",
-    "checkpoint_every",
-    "log_every",
-    "tensorboard",
-    "compile",
-    "precision",
-    "steps_per_call",
-    "keep",
-)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -102,32 +81,41 @@ def run(options: Namespace) -> None:
         PyrogenError: an option cannot be used, or the fit failed.
         KeyboardInterrupt: after Ctrl-C; the message says how to go on.
     """
-    from pyrogen.devices import device_named
-    from pyrogen.inference import linear_warmup
-    from pyrogen.processes import joined, own_device
+    from pyrogen.inference import fit, linear_warmup
 
-    name, source = options.name or options.pair, options.data
+    name = options.name or options.pair
     if name is None:
         raise ConfigurationError("name a pair: pyrogen fit PAIR --data SOURCE; pyrogen models lists those of the zoo")
-    if source is None:
-        raise ConfigurationError("name the data: --data digits, or --data FILE.npy; pyrogen data --help lists the forms")
-    if (options.epochs is None) == (options.steps is None):
+    if options.data is not None and (options.epochs is None) == (options.steps is None):
         raise ConfigurationError("say how long to train: either --epochs or --steps")
-    dataset = load_data(source, options)
+    dataset = load_data(options.data, options)
     pair, given = build_pair(name, options.args, options.get("tokens", []), shape=dataset.shape, seed=options.seed)
     directory = Path(options.directory or f"runs/{_slug(name)}-{_slug(dataset.name)}")
     kept = {key: value for key, value in options.as_dict().items() if key not in _UNRECORDED}
-    config = {**kept, "pair": absolute(name), "args": given, "directory": str(directory)}
-    arguments: dict[str, Any] = {
+    arguments = {key: value for key, value in kept.items() if key in inspect.signature(fit).parameters} | {
+        "pair": pair,
+        "data": dataset.train,
         "objective": make_objective(options.objective, options.gradient),
         "optimizer": options.optimizer and make_optimizer(options.optimizer, options.lr),
         "scheduler": options.scheduler and make_scheduler(options.scheduler),
         "beta": options.beta if options.warmup is None else _scaled(linear_warmup(options.warmup), options.beta),
+        "validation": dataset.validation,
+        "directory": directory,
+        "resume": options.resume,
+        "progress": options.progress,
+        "config": {**kept, "pair": absolute(name), "args": given, "directory": str(directory)},
     }
-    arguments.update({key: kept[key] for key in _PASSED})
-    with joined(own_device(device_named(options.device))) as processes, quiet_unless_first(processes):
-        done, seconds = _fit(pair, dataset, directory, options, config, arguments, processes)
+    with processes_on(options.device) as processes:
+        start = time.perf_counter()
+        processes.from_first(lambda: _make_room(directory, resume=options.resume, overwrite=options.overwrite))
         if processes.first:
+            print(_heading(dataset), flush=True)
+        try:
+            done = fit(**arguments)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(_how_to_go_on(str(error), directory, processes.size)) from error
+        if processes.first:
+            seconds = time.perf_counter() - start
             rows = dataset.validation if dataset.validation is not None else dataset.test
             missing = save_pictures(done.pair, rows, directory, seed=options.seed)
             print(_summary(name, done, seconds, best=options.patience is not None))
@@ -137,41 +125,12 @@ def run(options: Namespace) -> None:
             print(f"next: pyrogen {'compare' if done.pair.has_density else 'sample'} {directory}")
 
 
-def _fit(
-    pair: Pair,
-    dataset: Dataset,
-    directory: Path,
-    options: Namespace,
-    config: dict[str, Any],
-    arguments: dict[str, Any],
-    processes: Processes,
-) -> tuple[Run, float]:
-    """The run, and its seconds."""
-    from pyrogen.inference import fit
-
-    start = time.perf_counter()
-    processes.from_first(lambda: _make_room(directory, resume=options.resume, overwrite=options.overwrite))
-    if processes.first:
-        print(_heading(dataset), flush=True)
-    try:
-        done = fit(
-            pair,
-            dataset.train,
-            **arguments,
-            validation=dataset.validation,
-            directory=directory,
-            resume=options.resume,
-            progress=sys.stderr.isatty() if options.progress is None else options.progress,
-            config=config,
-        )
-    except KeyboardInterrupt as error:
-        # fit says what it did; a second Ctrl-C, which cuts a step in half, leaves it no time to.
-        said = str(error).partition(";")[0]
-        state = f"{said}; the checkpoint is written" if said else "stopped at once; the last checkpoint counts"
-        program = "pyrogen" if processes.size == 1 else f"torchrun --nproc-per-node {processes.size} -m pyrogen"
-        again = f"{program} fit --config {shlex.quote(str(directory / 'config.yaml'))} --resume"
-        raise KeyboardInterrupt(f"{state}. Go on with: {again}") from error
-    return done, time.perf_counter() - start
+def _how_to_go_on(message: str, directory: Path, processes: int) -> str:
+    """What to print after Ctrl-C."""
+    said = message.partition(";")[0]  # by `fit`; a second Ctrl-C, which cuts a step in half, leaves it no time to
+    state = f"{said}; the checkpoint is written" if said else "stopped at once; the last checkpoint counts"
+    program = "pyrogen" if processes == 1 else f"torchrun --nproc-per-node {processes} -m pyrogen"
+    return f"{state}. Go on with: {program} fit --config {shlex.quote(str(directory / 'config.yaml'))} --resume"
 
 
 def _scaled(schedule: Callable[[int], float], factor: float) -> Callable[[int], float]:

@@ -13,14 +13,8 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument(
-        "pair",
-        metavar="PAIR",
-        nargs="?",
-        type=str | None,
-        default=None,
-        help="describe this one, not the whole zoo",
-    )
+    what = "describe this one, not the whole zoo"
+    parser.add_argument("pair", metavar="PAIR", nargs="?", type=str | None, default=None, help=what)
 
 
 def run(options: Namespace) -> None:

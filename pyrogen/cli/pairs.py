@@ -26,10 +26,7 @@ __all__ = ["build_pair", "constructor_of"]
 
 
 def constructor_of(name: str) -> type | Sequence[Callable[..., Any]]:
-    """The class that a name stands for, or the functions, one or two.
-
-    Args:
-        name: PAIR; see the table above.
+    """The class that a name stands for, or the functions, one or two; see the table above.
 
     Raises:
         ConfigurationError: there is no such name, or what it stands for is no pair; the near names are listed.
@@ -51,14 +48,9 @@ def constructor_of(name: str) -> type | Sequence[Callable[..., Any]]:
 
 
 def build_pair(
-    name: str,
-    given: Mapping[str, Any],
-    tokens: Sequence[str] = (),
-    *,
-    shape: Sequence[int],
-    seed: int,
+    name: str, given: Mapping[str, Any], tokens: Sequence[str] = (), *, shape: Sequence[int], seed: int
 ) -> tuple[Pair, dict[str, Any]]:
-    """Make the pair that a name and arguments stand for.
+    """Make the pair that a name and arguments stand for; return it with the arguments that were given, as plain values.
 
     Args:
         name: PAIR.
@@ -66,9 +58,6 @@ def build_pair(
         tokens: more of them, as text; see `check`.
         shape: shape of a datum; an argument called ``shape`` gets it unless it was given.
         seed: seeds the initial parameters; the caller's generator is left as it was.
-
-    Returns:
-        The pair, and the arguments that were given, as plain values.
 
     Raises:
         ConfigurationError: the name or an argument cannot be used.
@@ -90,9 +79,6 @@ def build_pair(
         torch.manual_seed(seed)  # of all devices: a constructor may draw on any
         made = arguments.make()
         pair = constructor(**made, **({"shape": tuple(shape)} if filled else {}))
-    return (pair if isinstance(pair, Pair) else Pair.of(pair.model, pair.guide)), _findable(arguments.given)
-
-
-def _findable(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments whose texts name files, such as a part of a user's own, by paths that hold in any folder."""
-    return {name: absolute(value) if isinstance(value, str) else value for name, value in given.items()}
+    # Texts that name files, such as a part of a user's own, by paths that hold in any folder.
+    kept = {name: absolute(value) if isinstance(value, str) else value for name, value in arguments.given.items()}
+    return (pair if isinstance(pair, Pair) else Pair.of(pair.model, pair.guide)), kept

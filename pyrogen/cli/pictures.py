@@ -1,6 +1,8 @@
-"""``pictures.npz`` of a run: data and their reconstructions, samples, completions, and walks through the latent space.
+"""``pictures.npz`` of a run: data and their reconstructions, samples, and walks through the latent space.
 
-Named axes: data, latents, steps (of a walk), shape (of a datum).
+Of a fully visible pair, also completions of half data, the order of drawing, and what a pixel sees.
+
+Named axes: data, completions, latents, steps (of a walk), shape (of a datum), fields (receptive ones), grid (height, width).
 """
 
 from __future__ import annotations
@@ -8,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyrogen.errors import PairError
 from pyrogen.saving import replace_file
 
-from .causal_pictures import Causal, causal_pictures
+from .options import spread_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,15 +23,16 @@ if TYPE_CHECKING:
     from pyrogen.data import Split
     from pyrogen.pair import Pair
 
-__all__ = ["as_data", "save_pictures", "spread_rows"]
+__all__ = ["as_data", "save_pictures"]
 
 _WALKED_ROWS = 256
 """Data over which a walk looks for the latents that vary most."""
 
 _LEADING = {"traversal": 2, "completions": 2, "known": 0}
 """Leading axes of those arrays that have another number of them than one."""
-_MAPS = ("order", "receptive", "receptive_at")
-"""Arrays that have no datum's shape."""
+_COMPLETED = 6
+"""Data that are completed, each `_COMPLETIONS` times."""
+_COMPLETIONS = 8
 
 
 def save_pictures(
@@ -74,10 +77,12 @@ def save_pictures(
                 arrays[name] = as_data(make(), split.shape, leading=_LEADING.get(name, 1)).cpu().numpy()
             except PairError as error:
                 missing[name] = str(error)
-        if isinstance(pair, Causal):
-            for name, made in causal_pictures(pair, inputs).items():
-                data = made if name in _MAPS else as_data(made, split.shape, leading=_LEADING.get(name, 1))
-                arrays[name] = data.cpu().numpy()
+        distribution = getattr(pair, "distribution", None)  # makes the one that all data of a fully visible pair come from
+        if distribution is not None:
+            drawn, maps = _causal_pictures(distribution(), inputs)
+            for name, made in drawn.items():
+                maps[name] = as_data(made, split.shape, leading=_LEADING.get(name, 1))
+            arrays |= {name: made.cpu().numpy() for name, made in maps.items()}
     if "reconstructions" not in arrays:
         arrays.pop("inputs", None)  # which are there to be compared with them
     directory = Path(directory)
@@ -87,31 +92,8 @@ def save_pictures(
     return missing
 
 
-def spread_rows(split: Split, count: int) -> Split:
-    """At most so many rows, evenly spread over all of them, in case files are sorted.
-
-    Example:
-        >>> from pyrogen.data import load
-        >>> rows = load("digits").test
-        >>> len(rows), len(spread_rows(rows, 1000))
-        (180, 180)
-        >>> bool((spread_rows(rows, 3).values == rows[[0, 60, 120]].values).all())
-        True
-    """
-    rows = len(split)
-    return split if rows <= count else split[[number * rows // count for number in range(count)]]
-
-
 def as_data(values: Tensor, shape: Sequence[int], *, leading: int = 1) -> Tensor:
-    """What a pair made, in the shape of the data.
-
-    Args:
-        values: (leading axes..., event...).
-        shape: shape of a datum.
-        leading: number of leading axes.
-
-    Returns:
-        (leading axes..., shape...).
+    """What a pair made, (leading axes..., event...), in the shape of the data: (leading axes..., shape...).
 
     Raises:
         PairError: it has not as many values as a datum.
@@ -119,4 +101,34 @@ def as_data(values: Tensor, shape: Sequence[int], *, leading: int = 1) -> Tensor
     made = math.prod(values.shape[leading:])
     if made != math.prod(shape):
         raise PairError(f"the observed site has {made} values where a datum has {math.prod(shape)}")
-    return values.detach().reshape(*values.shape[:leading], *shape)  # (leading axes..., shape...)
+    return values.detach().reshape(*values.shape[:leading], *shape)
+
+
+def _causal_pictures(found: Any, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What only an `Autoregressive` distribution can show of data (data, event): arrays of data, and maps of an image.
+
+    ``completed`` (data, event), ``known`` (event,), true for the upper half of an image or the first half of a sequence, and
+    ``completions`` (data, completions, event); ``order`` (grid), the step at which each pixel is drawn, ``receptive``
+    (fields, grid) and ``receptive_at`` (fields, 2), the pixels whose fields these are.
+    """
+    import torch
+
+    from pyrogen.nets.causal import receptive_field
+
+    network, family, grid = found.network, found.family, found.network.grid
+    some = x[:_COMPLETED]
+    known = torch.zeros(family.channels, *grid, dtype=torch.bool, device=x.device)
+    known[:, : (grid[0] + 1) // 2] = True
+    repeated = some.unsqueeze(1).expand(-1, _COMPLETIONS, -1)
+    completions = found.complete(repeated, known.flatten(), progress=False)
+    drawn = {"completed": some, "known": known.flatten(), "completions": completions}
+    if len(grid) != 2:
+        return drawn, {}
+    order = torch.empty(network.positions)
+    for step, group in enumerate(network.groups):
+        order[list(group)] = step
+    height, width = grid
+    at = [(height // 2, width // 2), (height // 2, width - 1), (height - 1, width // 2)]
+    values = family.encode(some.reshape(-1, family.channels, *grid).to(network.example))
+    fields = torch.stack([receptive_field(network, row * width + column, values) for row, column in at])
+    return drawn, {"order": order.reshape(grid), "receptive": fields, "receptive_at": torch.tensor(at)}

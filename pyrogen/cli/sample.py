@@ -39,8 +39,6 @@ def run(options: Namespace) -> None:
     out = Path(options.out)
     if out.suffix.lower() not in (".png", ".npy"):
         raise ConfigurationError(f"--out {out}: name a file that ends in .png (a picture) or .npy (an array)")
-    if options.count < 1:
-        raise ConfigurationError(f"--count must be at least 1, not {options.count}")
 
     import numpy as np
 

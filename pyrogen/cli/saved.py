@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser
 
 from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.registry.construct import one_line
 
 from . import fit
+from .options import load_data
 from .pairs import build_pair
-from .sources import load_data
 
 if TYPE_CHECKING:
     from pyrogen.data import Dataset, Split
@@ -25,17 +25,9 @@ __all__ = ["Saved", "open_run"]
 
 @dataclass(frozen=True)
 class Saved:
-    """What a run directory stands for.
-
-    Attributes:
-        directory: the directory.
-        options: the options that it was fitted with.
-        dataset: the data that it was fitted to.
-        pair: the fitted pair, on the CPU, in evaluation mode.
-    """
+    """A run directory, the data that its pair was fitted to, and the pair, on the CPU, in evaluation mode."""
 
     directory: Path
-    options: Namespace
     dataset: Dataset
     pair: Pair
 
@@ -86,4 +78,4 @@ def open_run(directory: str | Path) -> Saved:
     except (ConfigurationError, DataError) as error:
         raise type(error)(f"{path}: {error}") from error
     restore(pair, directory, dataset.train[:2].fixed())
-    return Saved(directory, options, dataset, pair.eval())
+    return Saved(directory, dataset, pair.eval())

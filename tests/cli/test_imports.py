@@ -83,7 +83,7 @@ def test_choices_that_help_repeats_are_those_of_the_library() -> None:
 
 def test_objectives_and_estimators_of_the_library_have_names() -> None:
     from pyrogen import inference
-    from pyrogen.cli.specs import make_estimators, make_objective
+    from pyrogen.cli.factories import make_estimators, make_objective
 
     assert [
         type(made).__name__ for made in make_estimators(["elbo", "iwae:5", "is:9", "importance-sampling:9", "exact"])

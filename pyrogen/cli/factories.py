@@ -1,4 +1,7 @@
-"""Objectives, estimators, optimizers and schedules by a short text; see `pyrogen.registry.specs`."""
+"""Objectives, estimators, optimizers and schedules by a short text; see `pyrogen.registry.specs`.
+
+A text that names none, or gives arguments that it does not take, is a `ConfigurationError`.
+"""
 
 from __future__ import annotations
 
@@ -21,42 +24,24 @@ _ALIASES = {"is": "importance-sampling", "ais": "annealed-importance", "smc": "t
 
 
 def make_objective(spec: str, gradient: str | None = None) -> Objective:
-    """An objective by its text.
-
-    Args:
-        spec: such as ``"iwae:5"``.
-        gradient: its gradient estimator, if not its own default.
-
-    Raises:
-        ConfigurationError: there is no such objective, or it does not take such arguments.
-    """
+    """An objective by its text, such as ``"iwae:5"``, and the name of its gradient estimator, if not its own default."""
     from pyrogen.inference import Objective
 
     extra = [] if gradient is None else [f"gradient={gradient}"]
-    made: Objective = make("objective", spec, _members(Objective), Objective, extra=extra)
-    return made
+    return make("objective", spec, _members(Objective), Objective, extra=extra)  # type: ignore[no-any-return]
 
 
 def make_estimators(specs: Sequence[str]) -> list[Estimator]:
-    """Estimators by their texts.
-
-    Args:
-        specs: such as ``["elbo", "iwae:50", "is:5000", "exact"]``.
-
-    Raises:
-        ConfigurationError: there is no such estimator, or it does not take such arguments.
-    """
+    """Estimators by their texts, such as ``["elbo", "iwae:50", "is:5000", "exact"]``."""
     from pyrogen.inference import Estimator
 
     return [make("estimator", spec, _members(Estimator), Estimator) for spec in specs]
 
 
 def make_optimizer(spec: str, lr: float) -> Callable[[Any], Optimizer]:
-    """What makes an optimizer from parameters.
+    """What makes an optimizer from parameters: one of ``torch.optim`` or of code, such as ``"SGD:momentum=0.9"``.
 
-    Args:
-        spec: a name in ``torch.optim`` or of code, with its arguments, such as ``"SGD:momentum=0.9"``.
-        lr: the learning rate, if the text does not say it and the optimizer takes one.
+    `lr` is its learning rate if the text does not say it and the optimizer takes one.
     """
     from torch import optim
 
@@ -64,16 +49,13 @@ def make_optimizer(spec: str, lr: float) -> Callable[[Any], Optimizer]:
     target, _ = split(spec)
     takes_lr = "lr" in inspect.signature(class_of("optimizer", target, known, optim.Optimizer)).parameters
     extra = [f"lr={lr}"] if takes_lr else []  # before what the text says, which wins
-    made: Callable[[Any], Optimizer] = make("optimizer", spec, known, optim.Optimizer, extra=extra, last="params")
-    return made
+    return make("optimizer", spec, known, optim.Optimizer, extra=extra, last="params")  # type: ignore[no-any-return]
 
 
 def make_scheduler(spec: str) -> Literal["cosine"] | Callable[[Optimizer], LRScheduler]:
-    """What makes a schedule of the learning rate from an optimizer.
+    """What makes a schedule of the learning rate from an optimizer: ``"cosine"``, which `fit` knows, or one by its text.
 
-    Args:
-        spec: ``"cosine"``, which `fit` knows; or a name in ``torch.optim.lr_scheduler`` or of code, with its arguments,
-            such as ``"StepLR:step_size=1000"``.
+    The latter is of ``torch.optim.lr_scheduler`` or of code, such as ``"StepLR:step_size=1000"``.
     """
     from torch.optim import lr_scheduler
 
@@ -81,8 +63,8 @@ def make_scheduler(spec: str) -> Literal["cosine"] | Callable[[Optimizer], LRSch
         return "cosine"
     known = {name: value for name, value in vars(lr_scheduler).items() if is_a(value, lr_scheduler.LRScheduler)}
     known["cosine"] = lr_scheduler.CosineAnnealingLR  # named for who misspells it
-    made: Callable[[Any], LRScheduler] = make("scheduler", spec, known, lr_scheduler.LRScheduler, last="optimizer")
-    return made
+    kind = lr_scheduler.LRScheduler
+    return make("scheduler", spec, known, kind, last="optimizer")  # type: ignore[no-any-return]
 
 
 def _members(kind: type) -> dict[str, type]:
