@@ -51,15 +51,9 @@ class Fault:
         shape: tuple[int, ...] | None = None,
         line: str | None = None,
     ) -> PairError:
-        """An error of this fault.
+        """An error of this fault, whose arguments are those of `PairError`.
 
-        Args:
-            seen: what was seen.
-            remedy: another remedy than the fault's; an empty one leaves it out of the message.
-            site: name of the sample site.
-            plate: name of the data plate.
-            shape: shape of what was seen.
-            line: place in the user's own code.
+        Another `remedy` than the fault's can be given; an empty one leaves it out of the message. `plate` is the data plate.
         """
         advice = self.advice(site=site, plate=plate) if remedy is None else remedy
         return PairError(seen, remedy=advice or None, code=self.code, site=site, shape=shape, line=line)

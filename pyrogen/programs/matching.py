@@ -1,9 +1,12 @@
-"""Whether model, guide and batch agree: sites, plates, shapes and supports. What does not is refused by name."""
+"""Whether model, guide and batch agree: sites, plates, shapes and supports.
+
+What does not is refused by a `PairError` that says site and remedy.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from pyro.util import check_site_shape
@@ -27,20 +30,8 @@ __all__ = [
 ]
 
 
-class _Place(TypedDict):
-    """Which site an error is about."""
-
-    site: str
-    shape: tuple[int, ...] | None
-    line: str | None
-
-
 def check_sites(pair: Program, guide: Any, model: Any) -> None:
-    """Refuse traces whose sites or plates do not match.
-
-    Raises:
-        PairError: with the site and the remedy.
-    """
+    """Refuse traces whose sites or plates do not match."""
     in_guide, in_model = dict(samples(guide)), dict(samples(model))
     for name, site in in_model.items():
         if not site["is_observed"] and name not in in_guide and not is_summed_out(site):
@@ -107,11 +98,7 @@ def _check_plates(guide: Any, model: Any) -> None:
 
 
 def check_latent_shapes(guide: Any, model: Any) -> None:
-    """Refuse latents whose shapes differ in guide and model; the model's trace may be unfinished.
-
-    Raises:
-        PairError: with the site and the remedy.
-    """
+    """Refuse latents whose shapes differ in guide and model; the model's trace may be unfinished."""
     in_model = dict(samples(model))
     for name, site in samples(guide):
         if name not in in_model or site["is_observed"]:
@@ -131,11 +118,7 @@ def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def check_shapes(nesting: int, *traces: Any) -> None:
-    """Refuse traces with a batch dimension that no plate declares, or with a draw outside the prior's support.
-
-    Raises:
-        PairError: with the site and the remedy.
-    """
+    """Refuse traces with a batch dimension that no plate declares, or with a draw outside the prior's support."""
     for trace in traces:
         for name, site in samples(trace):
             try:
@@ -165,11 +148,7 @@ def _fits(mask: torch.Size, shape: torch.Size) -> bool:
 
 
 def check_draws(trace: Any) -> None:
-    """Refuse a trace of the model, finished or not, with a draw outside the prior's support.
-
-    Raises:
-        PairError: with the site and the remedy.
-    """
+    """Refuse a trace of the model, finished or not, with a draw outside the prior's support."""
     for name, site in samples(trace):
         if not site["is_observed"] and isinstance(site["value"], Tensor):
             try:
@@ -191,9 +170,6 @@ def check_sizeless_plate(pair: Program, rows: int, *traces: Any) -> None:
     """Refuse sites that a data plate without a size (``pyro.plate("data")``) holds and that have no row for each datum.
 
     A plate that knows its size makes a site that long; this one leaves it as it is, so that data may share it unseen.
-
-    Raises:
-        PairError: with the site and the remedy.
     """
     for trace in traces:
         for name, site in samples(trace):
@@ -212,11 +188,7 @@ def check_sizeless_plate(pair: Program, rows: int, *traces: Any) -> None:
 
 
 def check_support(model: Any) -> None:
-    """Refuse a trace of the model that observes a value outside its distribution's support.
-
-    Raises:
-        PairError: with site, index, value and remedy.
-    """
+    """Refuse a trace of the model that observes a value outside its distribution's support."""
     for name, site in samples(model):
         if site["is_observed"] and not site["infer"].get("_deterministic"):
             check_observed(name, site["fn"], site["value"], masked=site["mask"] is not None, line=site.get("line"))
@@ -232,19 +204,10 @@ def check_observed(
     axis: int = 0,
     line: str | None = None,
 ) -> None:
-    """Refuse an observed value outside its distribution's support.
+    """Refuse a value that a site observes outside its distribution's support; the error says its index, too.
 
-    Args:
-        name: the site.
-        fn: its distribution.
-        value: what it observes.
-        masked: whether a mask lies over the site.
-        rows: numbers of the data along `axis`, for the message, where the value is a part of the data.
-        axis: the axis of `value` along which the data lie.
-        line: the site's place in the user's code.
-
-    Raises:
-        PairError: with site, index, value and remedy.
+    `masked` says whether a mask lies over the site. Where the value is a part of the data, `rows` are the numbers of its
+    data along `axis`, for the message.
     """
     if not isinstance(value, Tensor):
         return
@@ -289,7 +252,8 @@ def _is_repeated(site: Any) -> bool:
     return any(shape.count(size) > sizes.count(size) for size in sizes)
 
 
-def _place(name: str, site: Any) -> _Place:
+def _place(name: str, site: Any) -> dict[str, Any]:
+    """Which site an error is about."""
     value = site["value"]
     shape = tuple(value.shape) if isinstance(value, Tensor) else None
     return {"site": name, "shape": shape, "line": site.get("line")}

@@ -25,15 +25,9 @@ _MISMATCH = re.compile(
 
 
 def fault_and_site(error: Exception, data_plate: str, rows: int) -> tuple[Fault, str | None]:
-    """Find the fault behind an error by its message, and the site or plate that the message names.
+    """Find the fault behind an error of a program by its message, and the site or plate that the message names.
 
-    Args:
-        error: what the program raised.
-        data_plate: name of the plate that holds the data.
-        rows: number of data in the batch.
-
-    Returns:
-        The fault, `pyrogen.programs.faults.PROGRAM_FAILS` if the message is not known, and the name.
+    The fault of a message that is not known is `pyrogen.programs.faults.PROGRAM_FAILS`.
 
     Example:
         >>> error = ValueError("Shape mismatch inside plate('data') at site x dim -1, 8 vs 3")

@@ -18,6 +18,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from ..errors import PairError
+from ..randomness import forked
 
 __all__ = ["Inheritance", "taken_over"]
 
@@ -87,7 +88,7 @@ class Inheritance(Messenger):
     def _misfit(self) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
         """Name and shape of a value that was taken, and the other shape of its statement's initial value."""
         store = pyro.get_param_store()
-        with torch.random.fork_rng(devices=[]):
+        with forked(torch.device("cpu")):
             for name, initial in self._initial.items():
                 with suppress(Exception):  # whatever a user's function raises
                     made = initial if isinstance(initial, Tensor) else initial()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from . import faults
 from .program import Program
-from .traces import is_summed_out
+from .traces import data_dim, is_summed_out
 
 __all__ = ["Site", "Sites", "draw_particles", "forget_plates", "run_guide", "run_model"]
 
@@ -89,15 +89,14 @@ def run_guide(
 
     Args:
         pair: the pair.
-        args: positional part of the batch.
-        kwargs: keyword part of the batch.
+        args, kwargs: the batch; see `pyrogen.batch.arguments`.
         particles: size of the particle dimension, or None for a run without one.
         nesting: number of plate dimensions that the pair uses.
         given: values of latents, by name, or what makes a value of its site's distribution.
         indices: subsample indices, by plate, of an earlier run that this one repeats; drawn if not given.
         until: asked with the message of every site before it is visited; where it says so, the run ends there.
     """
-    handler = _Recorder(pair.data_plate, particles, nesting, given or {}, indices or {}, until, draw=True)
+    handler = _Recorder(pair, particles, nesting, given or {}, indices or {}, until, draw=True)
     try:
         with handler:
             pair.guide(*args, **kwargs)
@@ -124,32 +123,24 @@ def run_model(
     """Run the model on given latents and subsample indices. Call inside ``pair.scope()``.
 
     Args:
-        pair: the pair.
-        args: positional part of the batch.
-        kwargs: keyword part of the batch.
+        pair, args, kwargs, particles, nesting, until: as in `run_guide`.
         latents: values of latents, by name, or what makes a value of its site's distribution.
         indices: subsample indices that the guide drew, by plate.
-        particles: size of the particle dimension, or None for a run without one.
-        nesting: number of plate dimensions that the pair uses.
         draw: draw latents that are not given from the prior, instead of refusing them.
-        until: as in `run_guide`.
 
     Raises:
         PairError: a latent is not among the given ones, and `draw` is false.
     """
-    handler = _Recorder(pair.data_plate, particles, nesting, latents, indices or {}, until, draw=draw)
+    handler = _Recorder(pair, particles, nesting, latents, indices or {}, until, draw=draw)
     with suppress(_FarEnough), handler:
         pair.model(*args, **kwargs)
     return handler.sites
 
 
 def draw_particles(fn: Any, particles: int | None, nesting: int) -> Tensor:
-    """Draw from a site's distribution, once for each particle where it has no particle dimension yet.
+    """Draw from a site's distribution, of batch shape (plates...) or (particles, plates...), once for each particle.
 
-    Args:
-        fn: of batch shape (plates...) or (particles, plates...).
-        particles: size of the particle dimension, or None for a draw without one.
-        nesting: number of plate dimensions that the pair uses.
+    What has a particle dimension is drawn from as it is; without `particles` there is one draw, and no such dimension.
     """
     if particles is None:
         return fn()  # type: ignore[no-any-return]
@@ -179,7 +170,7 @@ class _Recorder(Messenger):
 
     def __init__(
         self,
-        plate: str,
+        pair: Program,
         particles: int | None,
         nesting: int,
         given: Mapping[str, Tensor | Callable[[Any], Tensor]],
@@ -189,7 +180,7 @@ class _Recorder(Messenger):
         draw: bool,
     ) -> None:
         super().__init__()
-        self.plate, self.particles, self.nesting = plate, particles, nesting
+        self.pair, self.particles, self.nesting = pair, particles, nesting
         self.given, self.indices, self.until, self.draw = given, indices, until, draw
         self.sites = Sites()
 
@@ -220,25 +211,15 @@ class _Recorder(Messenger):
         name = msg["name"]
         if _is_subsample(msg):
             self.sites.indices[name] = msg["value"]
-            if name == self.plate:
+            if name == self.pair.data_plate:
                 self.sites.plate_size, self.sites.subsample_size = msg["fn"].size, len(msg["value"])
             return
         infer = msg["infer"]
         if infer.get("_deterministic"):
             return
-        dim = None
-        for frame in msg["cond_indep_stack"]:
-            if frame.name == self.plate:
-                dim = frame.dim
+        auxiliary, dim = bool(infer.get("is_auxiliary")), data_dim(self.pair, msg)
         self.sites.visited[name] = Site(
-            name,
-            msg["fn"],
-            msg["value"],
-            msg["is_observed"],
-            bool(infer.get("is_auxiliary")),
-            msg["scale"],
-            msg["mask"],
-            dim,
+            name, msg["fn"], msg["value"], msg["is_observed"], auxiliary, msg["scale"], msg["mask"], dim
         )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from traceback import walk_stack, walk_tb
 from types import FrameType
 from typing import Any
 
@@ -42,40 +44,27 @@ def program_line(start: FrameType | None = None) -> str | None:
         Such as ``"my_file.py:12"``: the innermost line outside Pyro, torch and pyrogen, or, in a pair of the zoo, the
         innermost line of the zoo; None where there is neither.
     """
-    frame = start or sys._getframe(1)
-    zoo: str | None = None
-    walked: FrameType | None = frame
-    while walked is not None:
-        kind = _kind(walked.f_code.co_filename)
-        if kind == "caller":
-            break
-        if kind == "own":
-            return line_at(walked.f_code.co_filename, walked.f_lineno)
-        if kind == "zoo" and zoo is None:
-            zoo = line_at(walked.f_code.co_filename, walked.f_lineno)
-        walked = walked.f_back
-    return zoo
+    return _innermost(walk_stack(start or sys._getframe(1)))
 
 
 def line_of_error(error: BaseException) -> str | None:
-    """Find the innermost line of the user's own code on the way to an error, or None.
+    """Find the innermost line of the user's own code on the way to an error that was caught, or None."""
+    return _innermost(reversed(list(walk_tb(error.__traceback__))))
 
-    Args:
-        error: an exception that was caught.
-    """
-    own, zoo = None, None
-    trace = error.__traceback__
-    while trace is not None:
-        kind = _kind(trace.tb_frame.f_code.co_filename)
-        line = line_at(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+
+def _innermost(frames: Iterable[tuple[FrameType, int]]) -> str | None:
+    """The first line of the user's own code, or else of the zoo, in frames from the innermost outwards."""
+    zoo: str | None = None
+    for frame, number in frames:
+        file = frame.f_code.co_filename
+        kind = _kind(file)
         if kind == "caller":
-            own, zoo = None, None  # what lies outside of it is the code that asked for the run
-        elif kind == "own":
-            own = line
-        elif kind == "zoo":
-            zoo = line
-        trace = trace.tb_next
-    return own or zoo
+            break  # what lies outside of it is the code that asked for the run
+        if kind == "own":
+            return line_at(file, number)
+        if kind == "zoo" and zoo is None:
+            zoo = line_at(file, number)
+    return zoo
 
 
 @cache

@@ -75,34 +75,22 @@ class Structure:
         Raises:
             NotPerDatum: with the site that prevents it.
         """
-        if self.objections:
-            first = self.objections[0]
-            raise NotPerDatum(
-                f"{use} needs a log weight for each datum: " + "; ".join(self.objections), code=first.code, site=first.site
-            )
+        _refuse(f"{use} needs a log weight for each datum", self.objections)
 
     def require_density(self, use: str) -> None:
-        """Refuse a sampler, which observes nothing.
-
-        Raises:
-            NotPerDatum: with what it needs.
-        """
+        """Refuse a sampler, which observes nothing, by the same error."""
         if not self.observed:
             raise NotPerDatum(f"{use} needs a density of the data: {self.joint_objections[-1]}", code="PG131")
 
     def require_joint(self, use: str) -> None:
-        """Refuse a pair whose log weight is that of a tempered density.
+        """Refuse a pair whose log weight is that of a tempered density, by the same error."""
+        _refuse(f"{use} needs an untempered log weight", self.joint_objections)
 
-        Raises:
-            NotPerDatum: with the site that prevents it.
-        """
-        if self.joint_objections:
-            first = self.joint_objections[0]
-            raise NotPerDatum(
-                f"{use} needs an untempered log weight: " + "; ".join(self.joint_objections),
-                code=first.code,
-                site=first.site,
-            )
+
+def _refuse(need: str, objections: tuple[Objection, ...]) -> None:
+    if objections:
+        first = objections[0]
+        raise NotPerDatum(f"{need}: {'; '.join(objections)}", code=first.code, site=first.site)
 
 
 @contextmanager
