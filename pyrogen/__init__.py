@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 __all__ = ["Pair", "__version__", "check"]
@@ -19,17 +20,12 @@ else:
     # `Pair` is imported when it is asked for (PEP 562), so that a command's help need not wait for torch. Type checkers
     # don't see these two functions: to them a name that isn't there stays an error.
     def __getattr__(name: str) -> object:
-        if name == "Pair":
-            from .pair import Pair
-
-            globals()["Pair"] = Pair
-            return Pair
-        if name == "check":
-            from .checks import check
-
-            globals()["check"] = check
-            return check
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = {"Pair": "pair", "check": "checks"}.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found: object = getattr(import_module(f".{module}", __name__), name)
+        globals()[name] = found
+        return found
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

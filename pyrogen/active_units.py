@@ -24,11 +24,7 @@ def is_active(variance: Any, prior_variance: Any = 1.0) -> Any:
 
     Args:
         variance: variance over the data of the mean of each unit's posterior; a number, or an array or tensor (units,).
-        prior_variance: variance of each unit's prior, of the same kind; where the prior depends on the datum, its mean over
-            the data.
-
-    Returns:
-        Truth values in the form of `variance`.
+        prior_variance: of the same kind; where the prior depends on the datum, the mean over the data.
 
     Example:
         >>> is_active(0.02), is_active(0.02, prior_variance=4.0)

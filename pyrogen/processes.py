@@ -78,12 +78,7 @@ class Processes:
         return self.rank == 0
 
     def average(self, tensors: Sequence[Tensor], weight: float, flag: bool = False) -> tuple[list[Tensor], Tensor]:
-        """The weighted sums of tensors over all processes, by one all-reduce.
-
-        Args:
-            tensors: of the same shapes in every process.
-            weight: this process's weight; those of all processes sum to one.
-            flag: something that is to be known everywhere.
+        """The weighted sums of tensors, of the same shapes in every process, by one all-reduce; the weights sum to one.
 
         Returns:
             The sums, which are views of one buffer, and a tensor (), above zero where any process has raised its flag.
@@ -183,20 +178,14 @@ class Processes:
 
     def lost(self, seen: str) -> ProcessError:
         """The error for what was seen of a process that is gone, with the notes of those that have left one."""
-        notes = self._notes()
-        return ProcessError(
-            f"process {self.rank} of {self.size} cannot go on: {seen}; "
-            + ("; ".join(notes) or "no process has said why, so one was killed, has crashed or hangs")
-        )
-
-    def _notes(self) -> list[str]:
-        found = []
+        notes = []
         if self._store is not None:
             with suppress(RuntimeError):
                 for rank in range(self.size):
                     if rank != self.rank and self._store.check([f"ended/{rank}"]):
-                        found.append(f"process {rank} has ended with {self._store.get(f'ended/{rank}').decode()}")
-        return found
+                        notes.append(f"process {rank} has ended with {self._store.get(f'ended/{rank}').decode()}")
+        why = "; ".join(notes) or "no process has said why, so one was killed, has crashed or hangs"
+        return ProcessError(f"process {self.rank} of {self.size} cannot go on: {seen}; {why}")
 
     @contextmanager
     def _speaking(self) -> Iterator[None]:

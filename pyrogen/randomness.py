@@ -37,12 +37,7 @@ def forked(place: torch.device | Batch, seed: int | None = None) -> Iterator[Non
 
 
 def seed_generators(place: torch.device | Batch, seed: int) -> None:
-    """Seed the generators of the CPU and of a device.
-
-    Args:
-        place: the device, or a batch on it.
-        seed: any number that `torch.manual_seed` takes.
-    """
+    """Seed the generators of the CPU and of a device, or of a batch's, with any number that `torch.manual_seed` takes."""
     device = _device(place)
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

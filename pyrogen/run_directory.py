@@ -38,10 +38,7 @@ _PAGE = ("report.html", "pictures/*.png", "pictures/*.gif")
 
 
 def fingerprint(state: Mapping[str, Any]) -> str:
-    """A hash of parameters and buffers, the same on every device and in every order.
-
-    Args:
-        state: what ``state_dict()`` returns.
+    """A hash of a ``state_dict()``, the same on every device and in every order.
 
     Returns:
         64 hexadecimal digits, the SHA-256 of names, types, shapes and values.
@@ -65,10 +62,9 @@ def fingerprint(state: Mapping[str, Any]) -> str:
 
 
 def checkpoint_fingerprint(directory: str | Path) -> str | None:
-    """The fingerprint of the parameters that a directory's checkpoint gives to a pair: the best where there are such.
+    """The fingerprint of the parameters that a checkpoint gives to a pair, the best where there are such; None without one.
 
-    Returns:
-        See `fingerprint`; ``None`` where there is no checkpoint, or none that can be read.
+    A checkpoint that can't be read counts as none.
     """
     import torch
 
@@ -80,12 +76,7 @@ def checkpoint_fingerprint(directory: str | Path) -> str | None:
 
 
 def forget_results(directory: Path, state: Mapping[str, Any]) -> None:
-    """Make room for a checkpoint: remove the page, and results of other parameters than those that it will give to a pair.
-
-    Args:
-        directory: the run's directory.
-        state: the parameters to come.
-    """
+    """Make room for a checkpoint that will give `state` to a pair: remove the page, and results of other parameters."""
     results = list(_files(directory, RESULTS))
     stale = results if results and checkpoint_fingerprint(directory) != fingerprint(state) else []
     for path in [*stale, *_files(directory, _PAGE)]:

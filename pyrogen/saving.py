@@ -18,11 +18,7 @@ def replace_file(path: str | Path) -> Iterator[Path]:
     It lies in the same folder under a hidden name that ends as that of `path` does (libraries choose a format by it). After
     an error, in the block or while renaming, it is removed, and `path` is what it was.
 
-    Args:
-        path: the file to replace or to make; its folder must be there.
-
-    Yields:
-        The path to write to. Close the file before the block ends.
+    The folder must be there. Close the file before the block ends.
 
     Raises:
         OSError: the file can't be written or renamed.

@@ -9,6 +9,7 @@ import torch
 
 from pyrogen.batch import Batch
 from pyrogen.pair import Pair
+from pyrogen.randomness import forked
 
 __all__ = ["PRELUDE", "RIGHT", "changed", "load_example"]
 
@@ -70,8 +71,7 @@ def load_example(source: str, name: str = "example") -> tuple[Pair, Batch]:
     file = f"<{name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     space: dict[str, Any] = {"__name__": name}
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
+    with forked(torch.device("cpu"), seed=0):
         exec(PRELUDE, space)
         exec(compile(source, file, "exec"), space)
     return space["pair"], space["batch"]

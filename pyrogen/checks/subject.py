@@ -15,7 +15,7 @@ from pyro.distributions import Delta
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyrogen.batch import Batch, arguments, device_of, index, length
+from pyrogen.batch import Batch, arguments, index, length
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.faults import PROGRAM_FAILS
@@ -25,6 +25,7 @@ from pyrogen.programs.source_lines import LineRecorder, line_of_error
 from pyrogen.programs.structure import Structure, evaluation_mode
 from pyrogen.programs.traces import innermost, samples
 from pyrogen.programs.vectorization import log_probs
+from pyrogen.randomness import forked
 
 __all__ = ["Subject", "memoize"]
 
@@ -96,7 +97,7 @@ class Subject:
 
         Each sample site has its place in the user's code under ``"line"``.
         """
-        with self.running(), _seeded(0, self.batch):
+        with self.running(), forked(self.batch, seed=0):
             return self.trace()
 
     def trace(self, batch: Batch | None = None) -> tuple[Trace, Trace]:
@@ -160,7 +161,7 @@ class Subject:
         Returns:
             The dimension of the data plate, or None, and the log densities, by ``("guide" or "model", site)``.
         """
-        with _seeded(1, self.batch):
+        with forked(self.batch, seed=1):
             chosen = self.batch if batch is None else batch
             return log_probs(self.pair, chosen, self.structure.nesting, self.draws if latents is None else latents)
 
@@ -207,16 +208,3 @@ def memoize(compute: Callable[[Subject], Value]) -> Callable[[Subject], Value]:
         return value  # type: ignore[return-value]
 
     return look_up
-
-
-@contextmanager
-def _seeded(seed: int, batch: Batch) -> Iterator[None]:
-    """Seed the generators of the CPU and of the batch's device inside, and put them back afterwards."""
-    device = device_of(batch)
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        for place in cuda:
-            with torch.cuda.device(place):
-                torch.cuda.manual_seed(seed)
-        yield

@@ -90,11 +90,7 @@ class Dataset:
     def log_density(self, x: Tensor) -> Tensor:
         """The exact log density of the distribution that the rows were drawn from.
 
-        Args:
-            x: values, (data, event).
-
-        Returns:
-            log p(x) in nats, float64, (data,), on the device of `x`.
+        The arguments and the result are those of `Density.log_prob`.
 
         Raises:
             DataError: if the distribution isn't known, as of all real data, or `x` has another shape.

@@ -28,14 +28,6 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
     Raises:
         ConfigurationError: if there are no or more than two paths.
         DataError: for files that can't be read; see `read_idx`.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "squares")
-        ...     _ = path.write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 85, 170, 255]))
-        ...     read(str(path), labels=False, seed=0).train.values.tolist()
-        [[[0, 85], [170, 255]]]
     """
     paths = location.split(",")
     if len(paths) > 2 or not all(paths):

@@ -38,14 +38,6 @@ def read(location: str, *, labels: bool, seed: int) -> Source:
         ConfigurationError: if no folder is named.
         DataError: if the folder is missing or has no images, or both images and classes, and for an image
             that is damaged, transparent, or of another size or kind than the first.
-
-    Example:
-        >>> import tempfile
-        >>> from PIL import Image
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Image.new("L", (5, 4)).save(f"{folder}/one.png")
-        ...     read(folder, labels=False, seed=0).train.values.shape
-        (1, 1, 4, 5)
     """
     if not location:
         raise ConfigurationError("images needs a folder: write images:DIRECTORY")

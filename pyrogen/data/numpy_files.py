@@ -25,13 +25,6 @@ def read_npy(location: str, *, labels: bool, seed: int) -> Source:
 
     Raises:
         DataError: if the file is missing, empty, damaged, or holds objects.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     np.save(Path(folder, "rows.npy"), np.zeros((3, 2)))
-        ...     read_npy(f"{folder}/rows.npy", labels=False, seed=0).train.values.shape
-        (3, 2)
     """
     path = existing_file(location)
     try:
@@ -51,13 +44,6 @@ def read_npz(location: str, *, labels: bool, seed: int) -> Source:
 
     Raises:
         DataError: if the file is missing, empty, damaged, or holds objects, or if no array is clearly the rows.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     np.savez(Path(folder, "rows.npz"), train=np.zeros((3, 2)), test=np.ones((1, 2)))
-        ...     read_npz(f"{folder}/rows.npz", labels=False, seed=0).test.values.tolist()
-        [[1.0, 1.0]]
     """
     path = existing_file(location)
 

@@ -28,11 +28,7 @@ _KEY = "args"
 
 @dataclass(frozen=True)
 class Arguments:
-    """Checked arguments of a constructor, not yet made into objects.
-
-    Attributes:
-        given: those that were given, as plain values, fit for YAML.
-    """
+    """Checked arguments of a constructor, not yet made into objects; those that were `given`, as plain values."""
 
     given: dict[str, Any]
     _parser: ArgumentParser
@@ -91,10 +87,6 @@ def check(
 
 def split_tokens(argv: Sequence[str], prefix: str) -> tuple[list[str], list[str]]:
     """Take the options that start with a prefix out of a command line.
-
-    Args:
-        argv: the command line.
-        prefix: how they start, such as ``"--args."``.
 
     Returns:
         The rest, and the options as ``"name=value"``.

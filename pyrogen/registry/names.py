@@ -19,7 +19,7 @@ from typing import Any
 
 from pyrogen.errors import ConfigurationError
 
-__all__ = ["absolute", "attribute", "is_code", "resolve", "suggestion", "unknown"]
+__all__ = ["absolute", "is_code", "resolve", "suggestion", "unknown"]
 
 _FILE = re.compile(r"(?P<file>.+\.py)(?::(?P<name>.*))?", re.DOTALL)
 
@@ -39,13 +39,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ConfigurationError:
-    """The error to raise for a name that isn't among the known ones.
-
-    Args:
-        what: what the name should have named, such as ``"estimator"``.
-        name: the name.
-        known: all names that there are.
-    """
+    """The error to raise for a name that isn't among the known ones; `what` is what it should have named."""
     known = list(known)
     near = suggestion(name, known)
     there_are = f"{near} There are" if near else "; there are"
@@ -58,12 +52,7 @@ def is_code(name: str) -> bool:
 
 
 def absolute(name: str) -> str:
-    """The same name of code, with the path of its file, if any, made absolute.
-
-    Example:
-        >>> absolute("package.module:Name")
-        'package.module:Name'
-    """
+    """The same name of code, with the path of its file, if any, made absolute."""
     match = _FILE.fullmatch(name)
     if match is None:
         return name
@@ -90,21 +79,14 @@ def resolve(name: str) -> list[Any]:
         if not colon:
             path, _, names = name.rpartition(".")
         module = _load_module(path, name)
-    return [attribute(module, part.strip(), match["file"] if match else module.__name__) for part in names.split(",")]
-
-
-def attribute(module: ModuleType, name: str, where: str) -> Any:
-    """What a module calls by a name.
-
-    Raises:
-        ConfigurationError: it has no such name; the near ones are listed.
-    """
-    try:
-        return getattr(module, name)
-    except AttributeError:
-        public = [known for known in dir(module) if not known.startswith("_")]
-        near = suggestion(name, public) or ": check the spelling"
-        raise ConfigurationError(f"{where} has no {name!r}{near}") from None
+    found = []
+    for part in map(str.strip, names.split(",")):
+        if not hasattr(module, part):
+            near = suggestion(part, [known for known in dir(module) if not known.startswith("_")])
+            where = match["file"] if match else module.__name__
+            raise ConfigurationError(f"{where} has no {part!r}{near or ': check the spelling'}")
+        found.append(getattr(module, part))
+    return found
 
 
 def _load_file(path: Path) -> ModuleType:

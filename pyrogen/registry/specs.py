@@ -92,11 +92,7 @@ def make(
 
 
 def class_of(what: str, name: str, known: Mapping[str, type], kind: type) -> type:
-    """The class that a name stands for: a known one, or that of a name of code.
-
-    Raises:
-        ConfigurationError: there is none, or it is of another kind.
-    """
+    """The class that a name stands for: a known one, or that of a name of code, which must be of the kind."""
     if name in known:
         return known[name]
     if not is_code(name):
