@@ -1,7 +1,7 @@
 """Runs of a pair on tensors without values: on torch's ``meta`` device, and on fake tensors on ``cuda:0``.
 
 Torch's own device rules judge them. The pair's parameters and buffers are replaced during the run
-(`pyrogen.programs.functional.holding`), so that it is neither copied nor changed.
+(`pyrogen.programs.swapped_state.holding`), so that it is neither copied nor changed.
 """
 
 from __future__ import annotations

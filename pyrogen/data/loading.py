@@ -107,10 +107,8 @@ def from_arrays(
     """Make a data set of arrays in memory, as `load` makes one of a file.
 
     Args:
-        train: rows for training, or all rows if `test` is `None`; (data, *event).
-        test: rows for testing, (data, *event).
-        train_labels: labels of `train`, (data,); batches have labels if they are given.
-        test_labels: labels of `test`, (data,).
+        train, test: rows for training and for testing, (data, *event); all rows if `test` is `None`.
+        train_labels, test_labels: their labels, (data,); batches have labels if they are given.
         name: what results call the data.
         test_fraction: the fraction of `train` to hold out for test if `test` is `None`.
         binarize, validation, scale, seed: see `load`.

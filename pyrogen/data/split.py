@@ -98,9 +98,7 @@ class Split:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Split:
         """The same split on another device, such as `"cuda"`; this one stays where it is.
 
-        Args:
-            device: where to.
-            non_blocking: copy to a CUDA device by way of pinned memory, without waiting for it.
+        With `non_blocking` it is copied to a CUDA device by way of pinned memory, without waiting for it.
 
         Example:
             >>> Split(torch.eye(2), labels=None, shape=(2,), name="eye/train").to("meta").values.device.type
@@ -115,9 +113,9 @@ class Split:
         return self._changed(move)
 
     def draw(self, index: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        """A training batch; for dynamic binarization a fresh draw, x ~ Bernoulli(values).
+        """A training batch; for dynamic binarization a fresh draw, x ~ Bernoulli(values), from torch's default generator.
 
-        It comes from torch's default generator of the split's device. Nothing here waits for the device.
+        Nothing here waits for the device.
 
         Args:
             index: numbers of the rows, an integer tensor (batch,) on the split's device; `None` for all rows.
@@ -166,13 +164,8 @@ class Split:
             >>> Split(torch.eye(2), labels=None, shape=(2,), name="eye/train").describe()
             {'name': 'eye/train', 'rows': 2, 'dimensions': 2, 'binarize': 'none', 'seed': 0}
         """
-        return {
-            "name": self.name,
-            "rows": len(self),
-            "dimensions": self.dimensions,
-            "binarize": self.binarize,
-            "seed": self.seed,
-        }
+        rows, dimensions = self.values.shape
+        return {"name": self.name, "rows": rows, "dimensions": dimensions, "binarize": self.binarize, "seed": self.seed}
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Split:
         labels, evaluation = (None if part is None else change(part) for part in (self.labels, self.evaluation))
