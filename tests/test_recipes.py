@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 SECTIONS = [section.partition("\n") for section in re.split(r"^#{2,3} ", PAGE, flags=re.MULTILINE)]
 RECIPES = {title: text for title, _, text in SECTIONS if "```sh\n" in text}
-KINDS = ["prior", "encoder", "likelihood", "model", "gradient estimator", "objective of two phases", "check"]
+KINDS = ["prior", "encoder", "likelihood", "model", "gradient estimator", "objective of two phases", "estimator", "check"]
 
 
 def blocks(text, language):
