@@ -41,10 +41,10 @@ def changed(source, change):
     return source
 
 
-def run(command, folder, words=""):
+def run(command, folder):
     """What a command prints; it must succeed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTEST_ADDOPTS": words}
+    environment = {**os.environ, "PATH": path, "PYTEST_ADDOPTS": ""}
     done = subprocess.run(["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
