@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -211,11 +209,3 @@ def test_a_real_device_judges_the_same(name):
                 moved.log_weight(*moved.run()).backward()
         else:
             moved.log_weight(*moved.run()).backward()
-
-
-PAGE = (Path(__file__).parents[2] / "docs" / "cuda-without-a-gpu.md").read_text()
-
-
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
-def test_the_page_runs(code):
-    exec(compile(code, "<page>", "exec"), {"__name__": "page"})
