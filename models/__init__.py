@@ -1,4 +1,7 @@
-"""The zoo: deep generative models as pairs, one family a file, and the parts that they are made of."""
+"""The zoo: deep generative models as pairs, one family a file, and the parts that they are made of.
+
+An argument that cannot be used, a size, a scale or a name, is refused with a `pyrogen.errors.ConfigurationError`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 r"""What a part of a model is: a module that maps a context to a Pyro distribution.
 
-A prior without a context, an encoder :math:`q(z \mid x)`, a likelihood :math:`p(x \mid z)`: each is a
-`Part`, called like any module, and each can be taken out of a pair and replaced by another.
+A prior without a context, an encoder :math:`q(z \mid x)`, a likelihood :math:`p(x \mid z)`: each can be taken out of a pair
+and replaced by another.
 
 Named axes: ``...`` any leading dimensions, ``latent``.
 """
@@ -31,11 +31,11 @@ class Part(nn.Module, ABC):
 
     - return a distribution whose event is one datum: independent elements are declared with ``.to_event``;
     - keep every leading dimension of its context, of which there may be any number, as batch dimensions;
-    - make tensors from its context or its own parameters and buffers (``x.new_zeros``), never on the
-      default device.
+    - make tensors from its context or its own parameters and buffers (``x.new_zeros``), never on the default device.
 
     A model that makes a part by its name gives it those of the model's arguments that the part's constructor names; all
-    others are options of the part's own, as in ``"mixture:components=5"``.
+    others are options of the part's own, as in ``"mixture:components=5"``. A size that cannot be used is refused with a
+    `ConfigurationError`.
 
     Example:
         >>> import torch
@@ -50,7 +50,7 @@ class Part(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, *context: Any) -> dist.TorchDistribution:
-        """The distribution given the context."""
+        """The distribution given the context, such as data (..., features) or latents (..., latent)."""
 
     def share(self, **others: nn.Module) -> None:
         """Use modules that belong to another part, as attributes of the given names.
@@ -90,16 +90,9 @@ def elementwise(elements: Any) -> dist.TorchDistribution:
 def positive(raw: Tensor) -> Tensor:
     r"""A positive scale from an unconstrained number, :math:`\log(1 + e^r) + 10^{-4}`.
 
-    Softplus and not the exponential: it grows only linearly, so that one step of an optimizer cannot
-    multiply a scale by thousands and nothing overflows; and the derivative of the log scale stays within
-    (0, 1], so that gradients do not explode as the scale shrinks. The floor keeps the density of an element
-    that is predicted exactly, such as a pixel that is black in every image, finite.
-
-    Args:
-        raw: any shape.
-
-    Returns:
-        The same shape, each at least `SCALE_FLOOR`.
+    Unlike an exponential, it grows linearly, so that one step of an optimizer cannot multiply a scale by thousands, and the
+    derivative of the log scale stays within (0, 1], so that gradients do not explode as the scale shrinks. The floor,
+    `SCALE_FLOOR`, keeps the density of an element that is predicted exactly finite, such as a pixel that is always black.
 
     Example:
         >>> import torch

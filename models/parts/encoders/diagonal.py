@@ -23,9 +23,6 @@ class GaussianEncoder(Encoder):
         net: maps (..., features) to (..., 2 * latent), or makes such a network from the number of outputs.
         latent: number of latent dimensions.
 
-    Raises:
-        ConfigurationError: `latent` is not a positive integer.
-
     Example:
         >>> import torch
         >>> from torch import nn

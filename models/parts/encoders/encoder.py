@@ -26,9 +26,6 @@ class Encoder(Part):
         latent: number of latent dimensions.
         outputs: how many numbers the head takes.
 
-    Raises:
-        ConfigurationError: `latent` is not a positive integer.
-
     Example:
         >>> import torch
         >>> from torch import nn

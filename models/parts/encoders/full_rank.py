@@ -30,9 +30,6 @@ class FullRankEncoder(Encoder):
             of outputs: the mean, the raw diagonal of L, which `positive` maps, and its other elements row by row.
         latent: number of latent dimensions.
 
-    Raises:
-        ConfigurationError: `latent` is not a positive integer.
-
     Example:
         >>> from torch import nn
         >>> FullRankEncoder(nn.Linear(5, 9), latent=3)(torch.zeros(7, 5)).covariance_matrix.shape
@@ -69,5 +66,4 @@ def _kl_from_diagonal(q: _FullRankNormal, p: Independent[Any]) -> Tensor:
         raise NotImplementedError
     second_moment = q.scale_tril.square().sum(-1) + (q.loc - normal.loc).square()  # (..., latent), around p's mean
     ratio = normal.scale / q.scale_tril.diagonal(dim1=-2, dim2=-1)
-    divergence: Tensor = (ratio.log() + (second_moment / normal.scale.square() - 1) / 2).sum(-1)
-    return divergence
+    return (ratio.log() + (second_moment / normal.scale.square() - 1) / 2).sum(-1)

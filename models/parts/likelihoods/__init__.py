@@ -3,9 +3,8 @@ r"""Likelihoods p(x | z) of pixels and features: parts that map a latent to the 
 A model gives a likelihood's constructor what it names of ``net`` (what makes a network from its number of outputs for each
 element of a datum), ``latent`` (number of dimensions) and ``shape`` (of a datum).
 
-All of them are for data flattened to ``event`` elements and all of the named ones take images with pixels
-in [0, 1], each with its own support, so that what a likelihood cannot explain is refused where validation
-is on:
+Data are flattened to ``event`` elements. The named likelihoods take images with pixels in [0, 1]; with validation on, what
+lies outside the support is refused:
 
 ==================== ========================= =================================================
 name                 data                      outputs of the network, per element
@@ -17,8 +16,7 @@ categorical          the grid 0, 1/255, ..., 1 256, a logit for each value
 discretized-logistic the grid 0, 1/255, ..., 1 1, the location (the scale is one trained number)
 ==================== ========================= =================================================
 
-Several outputs lie parameter by parameter, as ``chunk`` takes them apart: all elements' first, then all
-second ones.
+Several outputs lie parameter by parameter, as ``chunk`` takes them apart: all elements' first, then all second ones.
 
 Named axes: ``...`` any leading dimensions, ``latent``, ``event``, ``values``.
 """
@@ -62,11 +60,9 @@ LIKELIHOODS: Registry[Likelihood] = Registry(
 
 
 def make_likelihood(name: str, make_net: Net) -> Likelihood:
-    """A likelihood by its name, with options as in ``"gaussian:scale=0.1"``.
+    """A likelihood by its name in `LIKELIHOODS`, with options as in ``"gaussian:scale=0.1"``.
 
-    Args:
-        name: a key of `LIKELIHOODS`, and options.
-        make_net: makes the network, given its number of outputs per element.
+    The network is made from its number of outputs per element.
 
     Raises:
         ConfigurationError: no likelihood has that name, or it takes no such option.

@@ -50,7 +50,7 @@ class AutoregressiveLikelihood(Likelihood):
         self.family = family
 
     def forward(self, z: Tensor, *context: Any) -> Autoregressive:
-        """The distribution of data given latents of shape (..., latent)."""
+        """See `Part.forward`."""
         seen: Tensor = self.net(z).unflatten(-1, self.context_shape)  # (..., features, *grid)
         found = Autoregressive(self.network, self.family, seen)
         return Autoregressive(self.network, found.family, seen, event_shape=(prod(found.event_shape),))

@@ -29,7 +29,7 @@ class BernoulliLikelihood(Likelihood):
         super().__init__(net, outputs=1)
 
     def forward(self, z: Tensor, *context: Any) -> dist.TorchDistribution:
-        """The distribution of data given latents of shape (..., latent)."""
+        """See `Part.forward`."""
         return elementwise(dist.Bernoulli(logits=self.net(z)))
 
 
@@ -47,5 +47,5 @@ class ContinuousBernoulliLikelihood(Likelihood):
         super().__init__(net, outputs=1)
 
     def forward(self, z: Tensor, *context: Any) -> dist.TorchDistribution:
-        """The distribution of data given latents of shape (..., latent)."""
+        """See `Part.forward`."""
         return elementwise(ContinuousBernoulli(self.net(z)))

@@ -43,6 +43,6 @@ class CategoricalLikelihood(Likelihood):
         self.values = values
 
     def forward(self, z: Tensor, *context: Any) -> dist.TorchDistribution:
-        """The distribution of data given latents of shape (..., latent)."""
+        """See `Part.forward`."""
         logits = self.net(z).unflatten(-1, (self.values, -1))  # (..., values, event)
         return elementwise(GridCategorical(logits.mT))  # logits: (..., event, values)

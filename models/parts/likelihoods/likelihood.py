@@ -28,8 +28,7 @@ class Likelihood(Part):
 
     def mean(self, z: Tensor, *context: Any) -> Tensor:
         """The mean datum given a latent, shape (..., event), in units of the data."""
-        mean: Tensor = self(z, *context).mean
-        return mean
+        return self(z, *context).mean
 
     def picture(self, z: Tensor, *context: Any) -> Tensor:
         """What to show of a latent: the mean datum; of a likelihood that has none in closed form, a draw."""

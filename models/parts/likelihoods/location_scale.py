@@ -51,9 +51,8 @@ class GaussianLikelihood(_LocationScaleLikelihood):
 
     Args:
         net: maps (..., latent) to (..., event), or to (..., 2 * event) with ``scale="each"``: means first.
-        scale: a fixed scale in units of the data; ``"shared"`` for one trained number, the stable choice;
-            ``"each"`` for a scale of each element, which shrinks to `SCALE_FLOOR` where an element never
-            varies.
+        scale: a fixed scale in units of the data; ``"shared"`` for one trained number, the stable choice; ``"each"`` for a
+            scale of each element, which shrinks to `SCALE_FLOOR` where an element never varies.
 
     Reference:
         Rybkin, Daniilidis, Levine (2021), *Simple and Effective VAE Training with Calibrated Decoders*,
@@ -68,7 +67,7 @@ class GaussianLikelihood(_LocationScaleLikelihood):
     """
 
     def forward(self, z: Tensor, *context: Any) -> dist.TorchDistribution:
-        """The distribution of data given latents of shape (..., latent)."""
+        """See `Part.forward`."""
         return elementwise(dist.Normal(*self.location_scale(z)))
 
 
@@ -76,8 +75,7 @@ class DiscretizedLogisticLikelihood(_LocationScaleLikelihood):
     """Independent elements on the grid ``{0, 1/(bins-1), ..., 1}``, with the mass of a logistic in each bin.
 
     Args:
-        net: maps (..., latent) to (..., event), or to (..., 2 * event) with ``scale="each"``: locations
-            first.
+        net: maps (..., latent) to (..., event), or to (..., 2 * event) with ``scale="each"``: locations first.
         scale: as of `GaussianLikelihood`, in units of the grid's length 1.
         bins: number of values of an element; 256 for 8-bit pixels.
 
@@ -96,5 +94,5 @@ class DiscretizedLogisticLikelihood(_LocationScaleLikelihood):
         self.bins = bins
 
     def forward(self, z: Tensor, *context: Any) -> dist.TorchDistribution:
-        """The distribution of data given latents of shape (..., latent)."""
+        """See `Part.forward`."""
         return elementwise(DiscretizedLogistic(*self.location_scale(z), bins=self.bins))

@@ -29,9 +29,6 @@ class MixturePrior(Part):
         latent: number of dimensions.
         components: number of Gaussians, which start with equal weights, means drawn from a standard normal, and scale 1.
 
-    Raises:
-        ConfigurationError: a size is not a positive integer.
-
     Example:
         >>> MixturePrior(20, components=5)().event_shape
         torch.Size([20])
@@ -45,7 +42,7 @@ class MixturePrior(Part):
         self.raw_scales = nn.Parameter(torch.full(shape, math.log(math.e - 1)))  # softplus of it is 1
 
     def forward(self, *context: Any) -> dist.TorchDistribution:
-        """The prior, with event shape (latent,) and no batch shape; the context, if any, plays no role."""
+        """See `Part.forward`; there is no batch shape, and the context, if any, plays no role."""
         components = elementwise(dist.Normal(self.locs, positive(self.raw_scales)))
         mixture: dist.TorchDistribution = dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
         return mixture

@@ -18,12 +18,6 @@ __all__ = ["StandardNormal"]
 class StandardNormal(Part):
     r"""The prior :math:`p(z) = \mathcal N(z; 0, I)`.
 
-    Args:
-        latent: number of dimensions.
-
-    Raises:
-        ConfigurationError: `latent` is not a positive integer.
-
     Example:
         >>> StandardNormal(20)().event_shape
         torch.Size([20])
@@ -39,5 +33,5 @@ class StandardNormal(Part):
         self.register_buffer("scale", torch.ones(self.latent))
 
     def forward(self, *context: Any) -> dist.TorchDistribution:
-        """The prior, with event shape (latent,) and no batch shape; the context, if any, plays no role."""
+        """See `Part.forward`; there is no batch shape, and the context, if any, plays no role."""
         return elementwise(dist.Normal(self.loc, self.scale))
