@@ -178,7 +178,7 @@ class Pair(nn.Module):
             yield
             return
         for flow in self._flows:
-            flow.clear_cache()
+            flow.clear_cache()  # type: ignore[attr-defined]
         if "pyro_params" in self._modules:
             self.pyro_params.require_shared()
         before = self._parameters_by_pyro_name()

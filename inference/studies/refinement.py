@@ -124,8 +124,15 @@ def refine(
                 column[data] = values
             notes.update(dict.fromkeys(part.notes()))
             bar.update(data.stop - data.start)
+    encoder, encoder_error, refined, refined_error, gain, gain_error, lost = found
     return Refinement(
-        *found,
+        encoder=encoder,
+        encoder_error=encoder_error,
+        refined=refined,
+        refined_error=refined_error,
+        gain=gain,
+        gain_error=gain_error,
+        lost=lost,
         evaluations=total * (steps * particles + (_CHECKS + 1) * _CHECK_DRAWS + 2 * draws),
         gradients=total * steps * particles,
         seconds=time.perf_counter() - start,

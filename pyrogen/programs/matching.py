@@ -215,7 +215,7 @@ def check_observed(
     try:
         support = element.support
         if isinstance(element, Multinomial) and not element._validate_args:  # as one does that leaves its total out
-            support = independent(nonnegative_integer, 1)
+            support = independent(nonnegative_integer, 1)  # type: ignore[no-untyped-call]
         valid = support.check(value)
     except (AttributeError, NotImplementedError):  # a distribution that does not know its support
         return

@@ -26,7 +26,7 @@ def _path(module: str) -> str:
     return f"{place}.py" if place.with_suffix(".py").exists() else f"{place}{os.sep}"
 
 
-CALLERS = tuple(map(_path, ("programs", "checks")))
+CALLERS = tuple(map(_path, ("programs", "checks", "pair")))
 """Modules that call the programs: the frames outside of theirs are those of the code that asked for a run."""
 WATCHERS = (_path("checks.watchers"),)
 """Modes that stand between a program and the operations that it calls, and count as a library."""

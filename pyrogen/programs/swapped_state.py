@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -32,7 +33,7 @@ def holding(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
         True
     """
     own = {id(t): tensors[name] for name, t in (*module.named_parameters(), *module.named_buffers()) if name in tensors}
-    places = [
+    places: list[tuple[dict[str, Any], str, Tensor | None]] = [
         (slots, name, value)
         for part in module.modules()
         for slots in (part._parameters, part._buffers)

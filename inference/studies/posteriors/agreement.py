@@ -136,7 +136,9 @@ def agree(
         distance = float(energies[0] - energies[1:].mean()) / len(samples)
         energy_all = TwoSample(distance, math.nan, p_value(energies), total)
     moments = _moments(ours, theirs, found.effective, reference.effective)
-    return Agreement(found.name, reference.name, *moments, counts.double(), *columns, each, pooled, energy_all)
+    accuracy, accuracy_error, accuracy_p, distance_each, energy_p = columns
+    of_each_datum = (*moments, counts.double(), accuracy, accuracy_error, accuracy_p, distance_each, energy_p)
+    return Agreement(found.name, reference.name, *of_each_datum, each, pooled, energy_all)
 
 
 def _moments(ours: Tensor, theirs: Tensor, count: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
