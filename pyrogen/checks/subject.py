@@ -142,10 +142,10 @@ class Subject:
 
     @cached_property
     def draws(self) -> dict[str, Tensor]:
-        """Values of the latents that the guide draws in `traces`, without those that a Delta computes."""
+        """Values of the latents in `traces`, those too that Pyro sums out, without those that a Delta computes."""
         return {
             name: site["value"]
-            for name, site in self.guide.items()
+            for name, site in {**self.model, **self.guide}.items()
             if not site["is_observed"] and not isinstance(innermost(site["fn"]), Delta)
         }
 

@@ -47,7 +47,7 @@ def run_of_part(pair: Program, batch: Batch, nesting: int, guide: Any, model: An
         return True, None  # no plate, or the whole and the part have drawn other rows
     values = {
         name: _narrow(site["value"], data_dim(pair, site), site["fn"].event_dim, size)
-        for name, site in samples(guide)
+        for name, site in {**dict(samples(model)), **dict(samples(guide))}.items()  # what Pyro sums out is the model's alone
         if not site["is_observed"] and not isinstance(innermost(site["fn"]), Delta)
     }
     whole = {
@@ -83,7 +83,7 @@ def vectorization_failure(pair: Program, batch: Batch, nesting: int, seen: Any) 
 
         def both(given: dict[str, Tensor]) -> list[Sites]:
             drawn = run_guide(pair, args, kwargs, nesting=nesting, given=given, indices=guide.indices)
-            return [drawn, run(drawn.latents(), indices=guide.indices)]
+            return [drawn, run({**given, **drawn.latents()}, indices=guide.indices)]
 
         if different := _difference(both, [guide, model], count, nesting):
             return different
@@ -103,7 +103,7 @@ def log_probs(
     """Data dimension and log probability, not masked, of each site of guide and model, for given latents."""
     args, kwargs = arguments(batch)
     guide = run_guide(pair, args, kwargs, nesting=nesting, given=latents)
-    model = run_model(pair, args, kwargs, guide.latents(), indices=guide.indices, nesting=nesting)
+    model = run_model(pair, args, kwargs, {**latents, **guide.latents()}, indices=guide.indices, nesting=nesting)
     return {
         (role, name): (site.dim, site.fn.log_prob(site.value))
         for role, sites in (("guide", guide), ("model", model))
@@ -115,11 +115,12 @@ def _narrow(value: Tensor, dim: int | None, event_dim: int, size: int) -> Tensor
     return value if dim is None else value.narrow(dim - event_dim, 0, size)
 
 
-def _of_particle(sites: Sites, particle: int, nesting: int) -> dict[str, Tensor]:
+def _of_particle(programs: list[Sites], particle: int, nesting: int) -> dict[str, Tensor]:
     """The latents of one particle, those left out that follow from others and are the same but for rounding."""
+    visited = {name: site for sites in reversed(programs) for name, site in sites.visited.items()}  # the guide's come first
     return {
         name: site.value[particle] if site.value.dim() > nesting + site.fn.event_dim else site.value
-        for name, site in sites.visited.items()
+        for name, site in visited.items()
         if not site.observed and not isinstance(innermost(site.fn), Delta)
     }
 
@@ -129,7 +130,7 @@ def _difference(
 ) -> str | None:
     """The site at which a particle that runs alone, again and again, has another log probability than in the run of all."""
     for particle in range(count):
-        given = _of_particle(together[0], particle, nesting)
+        given = _of_particle(together, particle, nesting)
         runs = zip(alone(given), together, strict=True)
         apart = [
             (which, name, site.log_prob())

@@ -11,10 +11,11 @@ import torch
 from pyro.distributions import Delta
 from torch import Tensor
 
+from pyrogen.batch import device_of, index
 from pyrogen.programs import faults
 from pyrogen.programs.faults import Fault
 from pyrogen.programs.run import run_model
-from pyrogen.programs.traces import innermost, samples
+from pyrogen.programs.traces import data_dim, innermost, samples
 from pyrogen.programs.vectorization import close
 
 from ..examples import RIGHT, changed
@@ -66,12 +67,13 @@ def data_mixed(subject: Subject) -> Iterator[Seen]:
     density=True,
 )
 def batch_not_observed(subject: Subject) -> Iterator[Seen]:
-    """Replace one datum and compare the observed values."""
+    """Put each datum in the place of the one before and compare the observed values, unless all data have one."""
     if subject.replacement is None or subject.structure.subsampled:
         return
+    moved = index(subject.batch, torch.arange(1, subject.rows + 1, device=device_of(subject.batch)) % subject.rows)
     with subject.running():
         traces = []
-        for batch in (subject.batch, subject.replacement[1]):
+        for batch in (subject.batch, moved):
             torch.manual_seed(0)
             traces.append(subject.trace(batch)[1])
     observed = {name: site for name, site in samples(traces[0]) if site["is_observed"]}
@@ -80,6 +82,10 @@ def batch_not_observed(subject: Subject) -> Iterator[Seen]:
         if not isinstance(before, Tensor) or not isinstance(after, Tensor):
             continue
         if 0 in site["fn"].event_shape or not torch.equal(before, after):  # a factor, whose data are not known
+            return
+        dim = data_dim(subject.pair, site)
+        along = None if dim is None else before.dim() - site["fn"].event_dim + dim
+        if along is not None and along >= 0 and torch.equal(before, before.roll(1, along)):
             return
     names = ", ".join(f"'{name}'" for name in observed)
     yield Seen(f"another datum in the batch changes no value that the model observes (sites {names})", min(observed))
@@ -134,7 +140,7 @@ def latent_without_influence(subject: Subject) -> Iterator[Seen]:
 def guide_ignores_data(subject: Subject) -> Iterator[Seen]:
     """Replace one datum, keep the latents, and compare the guide's log densities."""
     structure = subject.structure
-    local = [name for name in subject.draws if name in structure.local]
+    local = [name for name in subject.draws if name in structure.local and name in subject.guide]
     if not structure.amortized or structure.subsampled or not local or subject.replacement is None:
         return
     with subject.running():

@@ -1,0 +1,78 @@
+"""Latents that Pyro enumerates are drawn anew in every run, and no verdict depends on what is drawn."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import config_enumerate
+
+from pyrogen import Pair, check
+from pyrogen.inference import Enumeration, ParticleFilter
+
+TRANSITION = torch.tensor([[0.2, 0.8], [0.1, 0.9]])
+ONES = torch.tensor([0.3, 0.7])
+WEIGHTS = torch.tensor([0.4, 0.6])
+
+
+def chain(x):
+    with pyro.plate("data", len(x)):
+        k = 0
+        for t in pyro.markov(range(3)):
+            k = pyro.sample(f"k{t}", dist.Categorical(TRANSITION[k]))
+            pyro.sample(f"x{t}", dist.Bernoulli(ONES[k]), obs=x[:, t])
+
+
+def mixture(x):
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(WEIGHTS))
+        pyro.sample("x", dist.Normal(torch.tensor([-1.0, 1.0])[k], 1.0), obs=x[:, 0])
+
+
+def chain_evidence(x):
+    """The forward recursion."""
+    alpha = TRANSITION[0].expand(len(x), 2)
+    for t in range(3):
+        alpha = alpha if t == 0 else alpha @ TRANSITION
+        alpha = alpha * torch.where(x[:, t : t + 1] > 0, ONES, 1 - ONES)
+    return alpha.sum(-1).log()
+
+
+def mixture_evidence(x):
+    return (WEIGHTS * dist.Normal(torch.tensor([-1.0, 1.0]), 1.0).log_prob(x[:, :1]).exp()).sum(-1).log()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("model", "evidence"), [(chain, chain_evidence), (mixture, mixture_evidence)])
+def test_no_finding_and_the_exact_evidence_whatever_the_seed(model, evidence, seed):
+    torch.manual_seed(seed)
+    x = (torch.rand(16, 3) < 0.5).float()
+    pair = Pair.of(config_enumerate(model), lambda x: None)
+    assert [f for f in check(pair, x, ignore=["PG6"]).findings if f.severity in ("error", "warning")] == []
+    found = Enumeration().estimate(Pair.of(config_enumerate(model), lambda x: None), x)
+    torch.testing.assert_close(found.log_prob, evidence(x).double(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_particle_filter_takes_such_a_chain():
+    torch.manual_seed(0)
+    x = (torch.rand(16, 3) < 0.5).float()
+    found = ParticleFilter(500).estimate(Pair.of(config_enumerate(chain), lambda x: None), x)
+    assert ((found.log_prob - chain_evidence(x)).abs() <= 5 * found.standard_error + 1e-6).all()
+
+
+def test_a_change_of_one_datum_is_still_seen_beside_them():
+    def mixing(x):
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(WEIGHTS))
+            pyro.sample("x", dist.Normal(torch.tensor([-1.0, 1.0])[k] + x.mean(), 1.0), obs=x[:, 0])
+
+    torch.manual_seed(0)
+    assert "PG111" in check(Pair.of(config_enumerate(mixing), lambda x: None), torch.randn(16, 3)).codes()
+
+
+@pytest.mark.parametrize("column", [torch.zeros(8), torch.tensor([1.0, 0, 0, 0, 0, 0, 0, 0]), torch.arange(8) % 2.0])
+def test_an_observed_column_that_hardly_changes_is_observed(column):
+    def model(x, y):
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", dist.Bernoulli(logits=x.sum(-1)), obs=y)
+
+    assert "PG125" not in check(Pair.of(model), (torch.randn(8, 3), column)).codes()
