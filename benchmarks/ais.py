@@ -9,7 +9,6 @@ itself; the pilot run, which the loop by hand has no need of, is given beside th
 from __future__ import annotations
 
 import argparse
-import contextvars
 import statistics
 import time
 from collections.abc import Callable
@@ -22,18 +21,17 @@ from torch import Tensor
 
 from pyrogen.inference.estimators.annealing.ais import anneal
 from pyrogen.inference.estimators.annealing.mover import Mover
-from pyrogen.inference.estimators.annealing.pilot import Plan, plan
+from pyrogen.inference.estimators.annealing.schedule import AnnealingPath, plan
 from pyrogen.inference.estimators.annealing.transition import HMC
 from pyrogen.inference.estimators.latent_density import LatentDensity
-from pyrogen.inference.graphs import Compile
-from pyrogen.inference.weights.chunk_weights import compiling
+from pyrogen.inference.graphs import Compile, SharedGraphs
 from pyrogen.models import VAE
 
 CHAINS, LEAPFROGS = 16, 5
 MODES: dict[str, Compile] = {"the pair": False, "recorded graph": "graph", "compiled": True}
 
 
-def by_hand(decode: Callable[[Tensor], Tensor], x: Tensor, z: Tensor, chosen: Plan) -> Tensor:
+def by_hand(decode: Callable[[Tensor], Tensor], x: Tensor, z: Tensor, chosen: AnnealingPath) -> Tensor:
     """Log weights (chains, data) of a loop that knows the model."""
 
     def likelihood(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,18 +83,14 @@ def main() -> None:
     pilot = time.perf_counter() - started
     draws = density.draw(x, CHAINS)
 
-    def annealed() -> Tensor:
-        mover = Mover(density, calls=options.temperatures)
+    def annealed(graphs: SharedGraphs) -> Tensor:
+        mover = Mover(density, graphs, calls=options.temperatures)
         return anneal(mover, x, mover.start(draws, x), chosen, transition).log_weight
 
     peers: dict[str, Callable[[], object]] = {"loop by hand": lambda: by_hand(pair.likelihood.net, x, draws, chosen)}
-    contexts = {name: (contextvars.copy_context(), compiling(MODES[name])) for name in options.modes}
-    for name, (context, graphs) in contexts.items():
-        context.run(graphs.__enter__)  # the graphs stay from round to round
-        peers[name] = partial(context.run, annealed)
+    for name in options.modes:
+        peers[name] = partial(annealed, SharedGraphs(MODES[name]))  # the graphs stay from round to round
     seconds = turns({name: partial(timed, call) for name, call in peers.items()}, options.rounds)
-    for context, graphs in contexts.values():
-        context.run(graphs.__exit__, None, None, None)
     print(
         f"{options.data} data, {CHAINS} chains, {options.temperatures} temperatures, {LEAPFROGS} leapfrog steps each, "
         f"{options.threads} thread(s); median of {options.rounds} rounds; the pilot run takes {pilot:.1f} s"

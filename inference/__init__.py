@@ -3,7 +3,7 @@
 from .estimators.annealing import HMC, MALA, AnnealedImportance, TemperedSMC, Transition
 from .estimators.cubo import CUBO
 from .estimators.enumeration import Enumeration
-from .estimators.estimate import Curve, Draws, Estimate, Estimator
+from .estimators.estimate import BlockEstimate, Curve, Draws, Estimate, Estimator
 from .estimators.eubo import EUBO
 from .estimators.exact import Exact
 from .estimators.filtering import ParticleFilter
@@ -42,6 +42,7 @@ __all__ = [
     "MALA",
     "NUTS",
     "AnnealedImportance",
+    "BlockEstimate",
     "Bracket",
     "Calibration",
     "Comparison",

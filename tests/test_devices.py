@@ -32,7 +32,7 @@ from pyrogen.inference import (
 )
 from pyrogen.inference.estimators.annealing.ais import anneal
 from pyrogen.inference.estimators.annealing.mover import Mover
-from pyrogen.inference.estimators.annealing.pilot import plan
+from pyrogen.inference.estimators.annealing.schedule import plan
 from pyrogen.inference.weights.terms import weigh
 from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 

@@ -6,15 +6,14 @@ Axes: particles, data.
 from __future__ import annotations
 
 import math
-import time
+from dataclasses import replace
 
-from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
-from pyrogen.pair import Pair
 
-from ..weights.chunks import DEFAULT_MAX_BYTES, blocks
-from ..weights.pareto import smooth
-from .estimate import Estimate, Estimator, columns
+from ..weights.chunks import Block
+from ..weights.memory import DEFAULT_MAX_BYTES
+from ..weights.pareto import diagnosed_log_mean
+from .estimate import BlockEstimate, Estimate, Estimator
 
 __all__ = ["CUBO"]
 
@@ -52,6 +51,8 @@ class CUBO(Estimator):
         'upper'
     """
 
+    kind = "upper"
+
     def __init__(self, order: float = 2.0, particles: int = 5000, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         if not 1 < order < math.inf:
             raise ConfigurationError(f"order must be a number above 1 (at 1 it is the evidence itself), not {order}")
@@ -60,30 +61,16 @@ class CUBO(Estimator):
         self.order, self.particles, self.max_bytes = float(order), particles, max_bytes
         self.name = f"CUBO({order:g}, {particles})"
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`."""
-        start, count = time.perf_counter(), self.particles
-        log_prob, standard_error, khat, ess = columns(4, batch)
-        for data, log_weight in blocks(pair, batch, count, max_bytes=self.max_bytes, progress=progress):
-            powers = self.order * log_weight.double()  # (particles, data)
-            total = powers.logsumexp(0)  # (data,)
-            ess[data] = (-(2 * (powers - total)).logsumexp(0)).exp()
-            spread = (1 / ess[data] - 1 / count).clamp(min=0) * count / (count - 1)
-            log_prob[data] = (total - math.log(count)) / self.order
-            standard_error[data] = spread.sqrt() / self.order
-            khat[data] = smooth(powers)[1]
-        return Estimate(
-            name=self.name,
-            kind="upper",
-            log_prob=log_prob,
-            standard_error=standard_error,
-            evaluations=count * len(log_prob),
-            seconds=time.perf_counter() - start,
-            particles=count,
-            khat=khat,
-            ess=ess,
-            notes=(
-                f"{self.name} is an upper bound only as particles grow: the log of a mean of finitely many weights lies "
-                "below its limit in expectation, the more the heavier their tail (k-hat is that of their powers)",
-            ),
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`."""
+        powers = self.order * block.log_weights(self.particles).double()  # (particles, data)
+        (log_prob, standard_error, ess), khat = diagnosed_log_mean(powers, smoothing=False)
+        return BlockEstimate(log_prob / self.order, standard_error / self.order, khat, ess)
+
+    def finish(self, found: Estimate, whole: Block) -> Estimate:
+        """See `Estimator.finish`."""
+        note = (
+            f"{self.name} is an upper bound only as particles grow: the log of a mean of finitely many weights lies "
+            "below its limit in expectation, the more the heavier their tail (k-hat is that of their powers)"
         )
+        return replace(found, notes=(note,))

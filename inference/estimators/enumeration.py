@@ -5,7 +5,6 @@ Axes: states (all values of one latent), data, event.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from functools import partial
 from typing import Any
@@ -17,17 +16,18 @@ from pyro.ops.rings import LogRing
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
-from tqdm.auto import trange
 
-from pyrogen.batch import Batch, arguments, index, length
-from pyrogen.errors import ConfigurationError, NotPerDatum, PairError, PyrogenError
+from pyrogen.batch import Batch, arguments, length
+from pyrogen.errors import ConfigurationError, PairError, PyrogenError
 from pyrogen.pair import Pair
 from pyrogen.programs.run import run_model
 from pyrogen.programs.structure import Structure
 from pyrogen.programs.traces import samples
 
-from ..weights.chunks import DEFAULT_MAX_BYTES, check_extremes, evaluation
-from .estimate import Estimate, Estimator, columns
+from ..weights.chunks import Block
+from ..weights.evaluation import check_extremes, evaluation
+from ..weights.memory import DEFAULT_MAX_BYTES, bytes_per_row, first_data
+from .estimate import BlockEstimate, Estimator
 from .finite_latents import FiniteLatents, too_large, unmasked
 
 __all__ = ["Enumeration"]
@@ -61,7 +61,7 @@ class Enumeration(Estimator):
         ('exact', True)
     """
 
-    name = "Enumeration"
+    name, kind = "Enumeration", "exact"
 
     def __init__(self, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         if max_bytes < 1:
@@ -69,47 +69,30 @@ class Enumeration(Estimator):
         self.max_bytes = max_bytes
 
     def require(self, pair: Pair, batch: Batch) -> None:
-        """See `Estimator.require`."""
-        structure = pair.structure(batch)
-        structure.require_per_datum("enumeration")
-        if structure.subsampled:
-            raise NotPerDatum(
-                f"plate '{pair.data_plate}' draws a subsample of the batch: pass the data of interest as the batch, and "
-                "give the plate no subsample_size"
-            )
-
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`.
+        """See `Estimator.require`.
 
         Raises:
             PairError: a latent is continuous, or has infinitely many values; the message names it.
             ConfigurationError: the sum takes a tensor larger than `max_bytes`; the message says how large.
         """
-        start, rows = time.perf_counter(), length(batch)
-        self.require(pair, batch)
-        structure = pair.structure(batch)
+        super().require(pair, batch)
         check_extremes(pair, batch)
-        log_prob, standard_error = columns(2, batch)
-        standard_error.zero_()
-        with evaluation(pair), pair.scope(), _Budget(self.max_bytes) as budget:
-            few = min(2, rows) if structure.amortized else rows
-            first_data = index(batch, slice(few)) if few < rows else batch
-            _log_evidence(pair, first_data, structure, self.max_bytes, check=True)
-            size = rows
-            if structure.amortized:
-                size = max(1, min(rows, few * self.max_bytes // max(budget.total, 1)))
-            for first in trange(0, rows, size, disable=not progress, unit="block", leave=False):
-                data = slice(first, min(first + size, rows))
-                part = index(batch, data) if size < rows else batch
-                log_prob[data] = _log_evidence(pair, part, structure, self.max_bytes)
-        return Estimate(
-            name=self.name,
-            kind="exact",
-            log_prob=log_prob,
-            standard_error=standard_error,
-            evaluations=rows,
-            seconds=time.perf_counter() - start,
-        )
+        structure = pair.structure(batch)
+        with evaluation(pair):
+            _log_evidence(pair, first_data(batch, structure), structure, self.max_bytes, check=True)
+
+    def begin(self, whole: Block) -> Block:
+        """See `Estimator.begin`."""
+        pair, structure, rows = whole.pair, whole.structure, whole.rows
+        if not structure.amortized:
+            return whole.sized(rows)
+        each = bytes_per_row(whole.batch, structure, 1, lambda few: _log_evidence(pair, few, structure, self.max_bytes))
+        return whole.sized(max(1, min(rows, int(self.max_bytes // each))))
+
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`."""
+        log_prob = _log_evidence(block.pair, block.batch, block.structure, self.max_bytes)
+        return BlockEstimate(log_prob, torch.zeros_like(log_prob))
 
 
 def _log_evidence(pair: Pair, batch: Batch, structure: Structure, max_bytes: int, *, check: bool = False) -> Tensor:
@@ -119,7 +102,8 @@ def _log_evidence(pair: Pair, batch: Batch, structure: Structure, max_bytes: int
         PairError: the model does not run for all values at once.
     """
     try:
-        return _contracted(pair, batch, structure, max_bytes, check)
+        with pair.scope(), _TensorLimit(max_bytes):
+            return _contracted(pair, batch, structure, max_bytes, check)
     except PyrogenError:
         raise
     except Exception as error:  # whatever the program raises on tensors with more dimensions
@@ -199,16 +183,12 @@ def _spread(value: Tensor, fn: Any) -> Tensor:
     return value.reshape(fn.event_shape).expand(fn.batch_shape + fn.event_shape)
 
 
-class _Budget(TorchFunctionMode):
-    """Refuses a tensor beyond a number of bytes: before it is made where its operands' shapes tell, else after.
-
-    Attributes:
-        total: bytes of all tensors made so far, as if none were freed.
-    """
+class _TensorLimit(TorchFunctionMode):
+    """Refuses a tensor beyond a number of bytes: before it is made where its operands' shapes tell, else after."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__()
-        self.max_bytes, self.total = max_bytes, 0
+        self.max_bytes = max_bytes
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         operands = [arg for arg in args if isinstance(arg, Tensor)]
@@ -223,7 +203,6 @@ class _Budget(TorchFunctionMode):
             for leaf in tree_iter(result):
                 if isinstance(leaf, Tensor):
                     self._require(leaf.shape, leaf.element_size())
-                    self.total += leaf.numel() * leaf.element_size()
         return result
 
     def _require(self, shape: torch.Size, element_size: int) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -12,8 +9,8 @@ from pyrogen.batch import Batch, arguments
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 
-from ..weights.chunks import evaluation
-from .estimate import Estimate, Estimator
+from ..weights.chunks import Block
+from .estimate import BlockEstimate, Estimator
 
 __all__ = ["Exact"]
 
@@ -27,37 +24,24 @@ class Exact(Estimator):
         'exact'
     """
 
-    name = "Exact"
+    name, kind = "Exact", "exact"
 
     def require(self, pair: Pair, batch: Batch) -> None:
         """See `Estimator.require`."""
-        self._evidence(pair)
-
-    def _evidence(self, pair: Pair) -> Callable[..., Tensor]:
-        evidence: Callable[..., Tensor] | None = getattr(pair, "log_evidence", None)
-        if evidence is None:
+        super().require(pair, batch)
+        if getattr(pair, "log_evidence", None) is None:
             raise PairError(
                 f"{type(pair).__name__} offers no exact evidence: give it a method log_evidence(batch) of shape (data,), "
                 "or use ImportanceSampling"
             )
-        return evidence
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`.
+    def begin(self, whole: Block) -> Block:
+        """See `Estimator.begin`."""
+        return whole.sized(whole.rows)
 
-        Raises:
-            PairError: the pair has no ``log_evidence``.
-        """
-        evidence = self._evidence(pair)
-        start = time.perf_counter()
-        args, kwargs = arguments(batch)
-        with evaluation(pair), pair.scope():
-            log_prob = evidence(*args, **kwargs)
-        return Estimate(
-            name=self.name,
-            kind="exact",
-            log_prob=log_prob,
-            standard_error=torch.zeros_like(log_prob),
-            evaluations=len(log_prob),
-            seconds=time.perf_counter() - start,
-        )
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`."""
+        args, kwargs = arguments(block.batch)
+        with block.pair.scope():
+            log_prob: Tensor = block.pair.log_evidence(*args, **kwargs)  # type: ignore[operator]  # `require` has seen it
+        return BlockEstimate(log_prob, torch.zeros_like(log_prob))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from pyrogen.batch import Batch, length
 from pyrogen.errors import ConfigurationError
-from pyrogen.pair import Pair
-from pyrogen.programs.structure import Structure
 
-from ..weights.chunks import DEFAULT_MAX_BYTES, Chunk, chunks
-from ..weights.pareto import smooth
-from .estimate import Curve, Draws, Estimate, Estimator, columns
+from ..weights.chunks import Block, Chunk
+from ..weights.memory import DEFAULT_MAX_BYTES
+from ..weights.pareto import diagnosed_log_mean, log_mean
+from .estimate import BlockEstimate, Curve, Draws, Estimate, Estimator, Kind
 
 __all__ = ["ImportanceSampling"]
 
@@ -60,63 +57,32 @@ class ImportanceSampling(Estimator):
         self.particles, self.draws, self.smoothing, self.max_bytes = particles, draws, smoothing, max_bytes
         self.name = f"IS({particles})" if smoothing else f"plain IS({particles})"
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`."""
-        start = time.perf_counter()
-        structure = pair.structure(batch)
-        stream = chunks(pair, batch, self.particles, max_bytes=self.max_bytes, progress=progress)
-        log_prob, standard_error, khat, ess = columns(4, batch)
-        kept: dict[str, Tensor] = {}  # made once, as `columns` are: what is kept from between large tensors pins the heap
-        ladder = _Ladder(self.particles)
-        for data, log_weight, reservoir in _blocks(stream, structure, self.particles, self.draws, self.max_bytes):
-            ladder.add(log_weight)
-            smoothed, khat[data] = smooth(log_weight)
-            log_prob[data], standard_error[data], ess[data] = _mean(smoothed if self.smoothing else log_weight.double())
+    @property
+    def kind(self) -> Kind:
+        """See `Estimator.kind`."""
+        return "consistent" if self.smoothing else "lower"
+
+    def begin(self, whole: Block) -> Block:
+        """See `Estimator.begin`."""
+        return replace(super().begin(whole), state=_Ladder(self.particles))
+
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`."""
+        parts: list[Tensor] = []
+        reservoir = _Reservoir(self.draws, self.max_bytes // 4) if self.draws and block.structure.latents else None
+        for chunk in block.chunks(self.particles):
+            parts.append(chunk.log_weight)
             if reservoir is not None:
-                for name, value in reservoir.values.items():
-                    if name not in kept:
-                        kept[name] = value.new_empty(self.draws, length(batch), *value.shape[2:])
-                    kept[name][:, data] = value
-        return Estimate(
-            name=self.name,
-            kind="consistent" if self.smoothing else "lower",
-            log_prob=log_prob,
-            standard_error=standard_error,
-            evaluations=self.particles * length(batch),
-            seconds=time.perf_counter() - start,
-            particles=self.particles,
-            khat=khat,
-            ess=ess,
-            curve=ladder.curve(),
-            draws=Draws(log_likelihood=kept.pop(""), latents=kept) if kept else None,
-        )
+                reservoir.add(chunk)
+        draws = None if reservoir is None else reservoir.drawn()
+        log_weight = torch.cat(parts)
+        block.state.add(log_weight)
+        (log_prob, standard_error, ess), khat = diagnosed_log_mean(log_weight, smoothing=self.smoothing)
+        return BlockEstimate(log_prob, standard_error, khat, ess, draws=draws)
 
-
-def _blocks(
-    stream: Iterator[Chunk], structure: Structure, particles: int, draws: int, max_bytes: int
-) -> Iterator[tuple[slice, Tensor, _Reservoir | None]]:
-    """Log weights of a few data at a time, all particles together, with posterior draws of the same data."""
-    parts: list[Tensor] = []
-    reservoir = None
-    for chunk in stream:
-        parts.append(chunk.log_weight)
-        if draws and structure.latents:
-            reservoir = reservoir or _Reservoir(draws, max_bytes // 4)
-            reservoir.add(chunk)
-        if chunk.particles.stop == particles:
-            if reservoir is not None:
-                reservoir.fold()
-            yield chunk.data, torch.cat(parts), reservoir
-            parts, reservoir = [], None
-
-
-def _mean(log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The log of the mean weight, its standard error by the delta method, and the effective number of particles."""
-    count = len(log_weight)
-    total = log_weight.logsumexp(0)  # (data,)
-    ess = (-(2 * (log_weight - total)).logsumexp(0)).exp()
-    spread = (1 / ess - 1 / count).clamp(min=0) * count / (count - 1)
-    return total - math.log(count), spread.sqrt(), ess
+    def finish(self, found: Estimate, whole: Block) -> Estimate:
+        """See `Estimator.finish`."""
+        return replace(found, curve=whole.state.curve())
 
 
 class _Reservoir:
@@ -161,6 +127,12 @@ class _Reservoir:
             where = replace.reshape(replace.shape + (1,) * (value.dim() - 2))  # (draws, data, 1...)
             self.values[name] = torch.where(where, value, self.values[name])
 
+    def drawn(self) -> Draws:
+        """The draws of all that was added."""
+        self.fold()
+        latents = dict(self.values)
+        return Draws(log_likelihood=latents.pop(""), latents=latents)
+
 
 class _Ladder:
     """The importance-weighted bound for growing numbers of particles, from one set of weights."""
@@ -179,7 +151,7 @@ class _Ladder:
             groups = log_weight.shape[0] // k
             grouped = log_weight[: groups * k].double().reshape(k, groups, -1)  # (k, groups, data)
             bound = grouped.logsumexp(0) - math.log(k)  # (groups, data)
-            variance = _mean(log_weight.double())[1].square() if groups == 1 else bound.var(0) / groups
+            variance = log_mean(log_weight.double()).standard_error.square() if groups == 1 else bound.var(0) / groups
             self.sums[i] += bound.mean(0).sum().item()
             self.variances[i] += variance.sum().item()
 

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.distributions import biject_to
 
-from pyrogen.batch import Batch, arguments, device_of
+from pyrogen.batch import Batch, arguments
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.run import Sites, run_guide, run_model
 from pyrogen.programs.structure import Structure
 from pyrogen.programs.traces import innermost
+from pyrogen.randomness import forked
 
 from ..weights.terms import LogTerms
 
@@ -52,8 +53,7 @@ class JointDensity:
         self.own_dims: dict[str, int] = {}  # of a site's value, its plates and its event
         self.shapes: dict[str, torch.Size] = {}  # of a site's unconstrained value, (plates..., event...)
         stop = 0
-        devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with forked(batch):
             model = self._run(self._guide(None), None)
         for name, site in model.visited.items():
             if site.observed:

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
-from pyrogen.batch import Batch, arguments, device_of, index, length
+from pyrogen.batch import Batch, arguments, length
 from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.run import Site, Sites, run_guide, run_model
-from pyrogen.programs.structure import Structure
 from pyrogen.programs.traces import innermost
+from pyrogen.randomness import forked
 
-from ..weights.chunks import evaluation
+from ..weights.evaluation import evaluation, require_per_datum
+from ..weights.memory import first_data
 from ..weights.terms import LogTerms, reduce_site
 
 __all__ = ["Initial", "LatentDensity", "Terms"]
@@ -80,11 +81,10 @@ class LatentDensity:
         if initial not in ("prior", "guide"):
             raise ConfigurationError(f"unknown initial distribution {initial!r}: use 'prior' or 'guide'")
         self.pair, self.initial = pair, initial
-        self.structure = require_movable(pair, batch)
+        self.structure = require_per_datum(pair, batch, "moving each datum's latents", together=True)
         self._places: list[_Place] = []
-        devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
-        with evaluation(pair), pair.scope(), torch.random.fork_rng(devices=devices):
-            few = index(batch, slice(min(2, length(batch)))) if self.structure.amortized else batch
+        with evaluation(pair), pair.scope(), forked(batch):
+            few = first_data(batch, self.structure)
             guide = self._guide(few, 2)
             model = self._model(few, 2, guide.latents())
             self._look(guide, model)
@@ -230,25 +230,6 @@ class LatentDensity:
     def _model(self, batch: Batch, chains: int, latents: Any, *, draw: bool = False) -> Sites:
         args, kwargs = arguments(batch)
         return run_model(self.pair, args, kwargs, latents, particles=chains, nesting=self.structure.nesting, draw=draw)
-
-
-def require_movable(pair: Pair, batch: Batch) -> Structure:
-    """The structure of a pair each of whose data has latents of its own, which many chains can move at once.
-
-    Raises:
-        NotPerDatum: the latents are not each datum's own.
-        PairError: the pair does not run for several particles at once.
-    """
-    structure = pair.structure(batch)
-    structure.require_per_datum("moving each datum's latents")
-    if structure.subsampled:
-        raise NotPerDatum(
-            f"plate '{pair.data_plate}' draws a subsample of the batch: pass the data of interest as the batch, and give "
-            "the plate no subsample_size"
-        )
-    if structure.loop is not None:
-        raise PairError(f"the pair does not run for several particles at once: {structure.loop}")
-    return structure
 
 
 def _local(terms: LogTerms, u: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from .backend import CompilerMissing
 from .compiled_function import Compile, CompiledFunction, CompileReport, require_compile
 from .graphviz import dot
+from .shared import SharedGraphs
 from .tracing import Graph, PureProgram, record
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "CompilerMissing",
     "Graph",
     "PureProgram",
+    "SharedGraphs",
     "dot",
     "record",
     "require_compile",

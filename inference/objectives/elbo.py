@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
 from torch import Tensor
 
-from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
-from pyrogen.pair import Pair
 from pyrogen.programs.structure import Structure
 
-from ..estimators.estimate import Estimate, Estimator, columns
-from ..weights.chunks import DEFAULT_MAX_BYTES, blocks
+from ..estimators.estimate import BlockEstimate, Estimator
+from ..weights.chunks import Block
+from ..weights.memory import DEFAULT_MAX_BYTES
 from ..weights.terms import Weighed
 from .bound import EvidenceBound
 from .free_bits import missing_bits
@@ -50,6 +48,8 @@ class ELBO(EvidenceBound, Estimator):
         torch.Size([3])
     """
 
+    kind = "lower"
+
     def __init__(
         self,
         particles: int = 1,
@@ -84,6 +84,11 @@ class ELBO(EvidenceBound, Estimator):
         """See `EvidenceBound.order`."""
         return 1.0
 
+    @property
+    def particles_per_datum(self) -> int:
+        """See `Estimator.particles_per_datum`."""
+        return self.draws
+
     def bound(self, log_weight: Tensor) -> Tensor:
         """See `EvidenceBound.bound`."""
         return log_weight.mean(0)
@@ -92,22 +97,7 @@ class ELBO(EvidenceBound, Estimator):
         """See `EvidenceBound.penalty`: the missing free bits."""
         return beta * missing_bits(run, structure, self.free_bits) if self.free_bits else 0.0
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`."""
-        start = time.perf_counter()
-        log_prob, standard_error = columns(2, batch)
-        for data, log_weight in blocks(
-            pair, batch, self.draws, max_bytes=self.max_bytes, analytic=self.analytic, progress=progress
-        ):
-            values = log_weight.double()
-            log_prob[data] = values.mean(0)
-            standard_error[data] = values.std(0) / self.draws**0.5
-        return Estimate(
-            name=self.name,
-            kind="lower",
-            log_prob=log_prob,
-            standard_error=standard_error,
-            evaluations=self.draws * len(log_prob),
-            seconds=time.perf_counter() - start,
-            particles=self.draws,
-        )
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`."""
+        log_weight = block.log_weights(self.draws, analytic=self.analytic).double()  # (draws, data)
+        return BlockEstimate(log_weight.mean(0), log_weight.std(0) / self.draws**0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 from torch import Tensor
 
@@ -11,8 +10,9 @@ from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
-from ..estimators.estimate import Estimate, Estimator, columns
-from ..weights.chunks import DEFAULT_MAX_BYTES, blocks
+from ..estimators.estimate import BlockEstimate, Estimator
+from ..weights.chunks import Block
+from ..weights.memory import DEFAULT_MAX_BYTES
 from .bound import EvidenceBound
 from .gradients import Gradient
 
@@ -42,6 +42,8 @@ class Renyi(EvidenceBound, Estimator):
         max_bytes: memory that an estimate may use.
     """
 
+    kind = "lower"
+
     def __init__(
         self,
         alpha: float,
@@ -64,34 +66,29 @@ class Renyi(EvidenceBound, Estimator):
         """See `EvidenceBound.order`."""
         return self.alpha
 
+    @property
+    def particles_per_datum(self) -> int:
+        """See `Estimator.particles_per_datum`."""
+        return self.particles * self.draws
+
     def bound(self, log_weight: Tensor) -> Tensor:
         """See `EvidenceBound.bound`."""
         power = 1.0 - self.alpha
         return ((power * log_weight).logsumexp(0) - math.log(log_weight.shape[0])) / power
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`."""
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
         if self.alpha < 0:
             raise ConfigurationError(
                 f"{self.name} is neither a lower nor an upper bound with finitely many particles: report alpha >= 0"
             )
-        start = time.perf_counter()
-        total = self.particles * self.draws
-        log_prob, standard_error = columns(2, batch)
-        for data, log_weight in blocks(pair, batch, total, max_bytes=self.max_bytes, progress=progress):
-            replicates = log_weight.double().reshape(self.particles, self.draws, -1)  # (particles, draws, data)
-            values = self.bound(replicates)  # (draws, data)
-            log_prob[data] = values.mean(0)
-            standard_error[data] = values.std(0) / self.draws**0.5
-        return Estimate(
-            name=self.name,
-            kind="lower",
-            log_prob=log_prob,
-            standard_error=standard_error,
-            evaluations=total * len(log_prob),
-            seconds=time.perf_counter() - start,
-            particles=total,
-        )
+        super().require(pair, batch)
+
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`."""
+        log_weight = block.log_weights(self.particles_per_datum).double()
+        bounds = self.bound(log_weight.reshape(self.particles, self.draws, -1))  # (draws, data)
+        return BlockEstimate(bounds.mean(0), bounds.std(0) / self.draws**0.5)
 
 
 class IWAE(Renyi):

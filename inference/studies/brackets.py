@@ -23,19 +23,16 @@ from pyrogen.randomness import forked
 from pyrogen.report import plots
 from pyrogen.run_directory import fingerprint
 
-from ..estimators.annealing.ais import anneal, log_mean
-from ..estimators.annealing.budget import rows_at_once
-from ..estimators.annealing.mover import Mover
-from ..estimators.annealing.pilot import plan
-from ..estimators.annealing.schedule import Schedule, require_schedule
+from ..estimators.annealing.ais import anneal, log_normal_mean
+from ..estimators.annealing.mover import Mover, rows_at_once
+from ..estimators.annealing.schedule import Schedule, plan, require_schedule
 from ..estimators.annealing.transition import HMC, Transition
 from ..estimators.exact import Exact
 from ..estimators.latent_density import Initial, LatentDensity
 from ..estimators.standard_errors import central_quantile, mean_and_error
-from ..graphs import Compile, require_compile
+from ..graphs import Compile, SharedGraphs
 from ..training.training_rows import evaluation_batch
-from ..weights.chunk_weights import compiling
-from ..weights.chunks import DEFAULT_MAX_BYTES
+from ..weights.memory import DEFAULT_MAX_BYTES
 from .saved_result import SavedResult, plain, restored
 from .simulation import simulate
 
@@ -214,7 +211,7 @@ def sandwich(
     """
     counts = [temperatures] if isinstance(temperatures, int) else list(temperatures)
     require_schedule(schedule)
-    require_compile(compile)
+    graphs = SharedGraphs(compile)
     if not isinstance(schedule, str):
         counts = [len(schedule) - 1]
     if not counts:
@@ -226,7 +223,7 @@ def sandwich(
     batch = evaluation_batch(data, place)
     rows = torch.arange(simulations, device=device_of(batch)) % length(batch)
     kind = HMC() if transition is None else transition
-    with forked(place, seed), compiling(compile):
+    with forked(place, seed):
         made, latents = simulate(pair, index(batch, rows))
         density = LatentDensity(pair, made, initial=initial)
         posterior = density.unconstrained({name: value[None] for name, value in latents.items()}, made)  # (1, data, dims)
@@ -238,14 +235,14 @@ def sandwich(
             lower, upper, error = (torch.empty(simulations, dtype=torch.float64, device=place) for _ in range(3))
             for block in blocks:
                 part = index(made, block) if len(blocks) > 1 else made
-                pilot, mover = Mover(density), Mover(density, calls=2 * count * len(blocks))
+                pilot, mover = Mover(density), Mover(density, graphs, calls=2 * count * len(blocks))
                 chosen = plan(pilot, part, kind, schedule, count)
                 there = anneal(mover, part, mover.start(density.draw(part, chains), part), chosen, kind)
-                lower[block], error[block], _ = log_mean(there.log_weight.nan_to_num(nan=-math.inf, neginf=-math.inf))
+                lower[block], error[block], _ = log_normal_mean(there.log_weight.nan_to_num(nan=-math.inf, neginf=-math.inf))
                 ends = mover.start(posterior[:, block].expand(chains, -1, -1), part)
                 back = anneal(mover, part, ends, chosen, kind, backwards=True)
                 # A weight that is no number counts as none at all: the bound stays above.
-                upper[block] = -log_mean(-back.log_weight.nan_to_num(nan=-math.inf))[0]
+                upper[block] = -log_normal_mean(-back.log_weight.nan_to_num(nan=-math.inf))[0]
                 gradients += pilot.gradients + mover.gradients
             brackets.append(Bracket(count, lower.cpu(), upper.cpu(), error.cpu(), gradients, time.perf_counter() - start))
         exact = None

@@ -17,6 +17,7 @@ from pyrogen.batch import length
 from pyrogen.checks import preflight
 from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError
+from pyrogen.limits import KHAT_LIMIT
 from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device
 from pyrogen.randomness import forked
@@ -25,13 +26,12 @@ from pyrogen.report.records import check_record
 from pyrogen.report.wording import measured
 from pyrogen.run_directory import fingerprint
 
-from ..estimators.estimate import KHAT_LIMIT, Curve, Draws, Estimate, Estimator
+from ..estimators.estimate import Curve, Draws, Estimate, Estimator
 from ..estimators.result_files import as_chains, as_draws, load_arviz, read_netcdf
 from ..estimators.standard_errors import mean_and_error
-from ..graphs import Compile, require_compile
+from ..graphs import Compile, SharedGraphs
 from ..training.sharing import estimate_in_shares
 from ..training.training_rows import evaluation_batch
-from ..weights.chunk_weights import compiling
 from .saved_result import SavedResult, description, named, plain, restored
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ def compare(
     batch = evaluation_batch(data, place)
     described = description(data)
     estimates = []
-    require_compile(compile)
-    with joined(place) as processes, forked(place), compiling(compile):
+    graphs = SharedGraphs(compile)
+    with joined(place) as processes, forked(place):
         pair.initialise(batch)
         preflight(pair, batch)
         processes.require_same("arguments", {"rows": length(batch), "estimators": names})
@@ -99,7 +99,10 @@ def compare(
             for estimator in estimators:
                 estimator.require(pair, batch)
         for number, estimator in enumerate(estimators):
-            estimates.append(estimate_in_shares(estimator, pair, batch, processes, seed=seed + number, progress=progress))
+            found = estimate_in_shares(
+                estimator, pair, batch, processes, seed=seed + number, compile=graphs, progress=progress
+            )
+            estimates.append(found)
     return Comparison(estimates, described, parameters=fingerprint(pair.state_dict()))
 
 

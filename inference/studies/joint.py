@@ -24,7 +24,7 @@ from ..estimators.joint_density import JointDensity
 from ..estimators.mcmc.bridge_sampling import bridge
 from ..estimators.mcmc.chains import Health, Sampler, health, run_chains
 from ..estimators.result_files import load_arviz, read_netcdf
-from ..weights.chunks import evaluation
+from ..weights.evaluation import evaluation
 from .saved_result import SavedResult, plain, restored
 
 __all__ = ["JointEvidence", "joint_evidence"]

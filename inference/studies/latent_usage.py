@@ -14,8 +14,8 @@ from pyrogen.batch import Batch, index, length
 from pyrogen.pair import Pair
 
 from ..estimators.standard_errors import mean_and_error
-from ..weights.chunks import evaluation
 from ..weights.divergence import data_by_units, unit_divergence
+from ..weights.evaluation import evaluation
 from ..weights.terms import visit
 from .saved_result import plain
 

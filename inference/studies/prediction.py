@@ -14,7 +14,7 @@ from pyrogen.pair import Pair
 from pyrogen.programs.run import Sites, run_guide, run_model
 from pyrogen.programs.structure import Structure
 
-from ..weights.chunks import evaluation
+from ..weights.evaluation import evaluation
 from ..weights.terms import visit
 
 __all__ = ["reconstruct", "sample", "traverse"]

@@ -17,16 +17,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyrogen.batch import Batch, arguments, index, length
+from pyrogen.batch import Batch, arguments, device_of, index, length
 from pyrogen.errors import ConfigurationError, PairError, require_at_least
 from pyrogen.pair import Pair
 from pyrogen.programs.run import Sites, run_guide
 from pyrogen.programs.structure import Structure
 from pyrogen.randomness import forked
 
-from ..estimators.estimate import columns
-from ..estimators.latent_density import require_movable
-from ..weights.chunks import evaluation
+from ..weights.evaluation import evaluation, require_per_datum
 from ..weights.terms import LogTerms, weigh
 from .variational_family import VariationalFamily
 
@@ -108,12 +106,12 @@ def refine(
     if not 0 < learning_rate < math.inf:
         raise ConfigurationError(f"learning_rate must be a positive number, not {learning_rate}")
     start = time.perf_counter()
-    structure = require_movable(pair, batch)
+    structure = require_per_datum(pair, batch, "moving each datum's latents", together=True)
     if not structure.latents:
         raise PairError("the pair has no latents, and its guide nothing to refine: log p(x) needs no bound")
     total = length(batch)
     size = min(rows, total) if structure.amortized else total
-    found = columns(7, batch)
+    found = [torch.empty(total, dtype=torch.float64, device=device_of(batch)) for _ in range(7)]
     notes: dict[str, None] = {}
     with evaluation(pair), _frozen(pair), pair.scope(), tqdm(total=total, disable=not progress, leave=False) as bar:
         for first in range(0, total, size):

@@ -18,7 +18,7 @@ from pyrogen.pair import Pair
 from pyrogen.programs.run import Site, run_model
 from pyrogen.programs.traces import is_subsample
 
-from ..weights.chunks import evaluation
+from ..weights.evaluation import evaluation
 
 __all__ = ["simulate"]
 

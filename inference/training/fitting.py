@@ -30,7 +30,7 @@ from ..estimators.estimate import Estimator
 from ..graphs import Compile, CompileReport, require_compile
 from ..objectives.elbo import ELBO
 from ..objectives.objective import Objective, Phase
-from ..weights.chunks import check_extremes
+from ..weights.evaluation import check_extremes
 from .fused_steps import fused_steps
 from .history import History, Row
 from .loop import Loop, Validation, finish_step_on_interrupt

@@ -19,8 +19,9 @@ from pyrogen.pair import Pair
 from pyrogen.processes import Processes, stream
 
 from ..estimators.estimate import Curve, Draws, Estimate, Estimator
+from ..graphs import Compile, SharedGraphs
 from ..objectives.objective import Objective
-from ..weights.chunks import check_extremes, evaluation
+from ..weights.evaluation import check_extremes, evaluation
 from ..weights.terms import weigh
 
 __all__ = ["estimate_in_shares", "require_divisible", "share"]
@@ -75,7 +76,14 @@ def require_divisible(pair: Pair, batch: Batch, objective: Objective, processes:
 
 
 def estimate_in_shares(
-    estimator: Estimator, pair: Pair, batch: Batch, processes: Processes, *, seed: int, progress: bool = False
+    estimator: Estimator,
+    pair: Pair,
+    batch: Batch,
+    processes: Processes,
+    *,
+    seed: int,
+    compile: Compile | SharedGraphs = False,
+    progress: bool = False,
 ) -> Estimate:
     """An estimate for all data, of which each process has made its share; all of them get the whole.
 
@@ -87,23 +95,24 @@ def estimate_in_shares(
         batch: all data, in every process.
         processes: the processes.
         seed: seeds the particles.
+        compile: see `pyrogen.inference.compare`.
         progress: show a progress bar, in the first process.
     """
     if processes.size == 1:
         torch.manual_seed(seed)
-        return estimator.estimate(pair, batch, progress=progress)
+        return estimator.estimate(pair, batch, compile=compile, progress=progress)
     place = device_of(batch)
     if length(batch) < processes.size or not pair.structure(batch).amortized:
 
         def alone() -> Estimate:
             torch.manual_seed(seed)
-            return _moved(estimator.estimate(pair, batch, progress=progress), torch.device("cpu"))
+            return _moved(estimator.estimate(pair, batch, compile=compile, progress=progress), torch.device("cpu"))
 
         return _moved(processes.from_first(alone), place)
     check_extremes(pair, batch)  # which names the row by its place in all data
     torch.manual_seed(stream(seed, processes.rank))
     part = index(batch, share(length(batch), processes))
-    found = estimator.estimate(pair, part, progress=progress and processes.first)
+    found = estimator.estimate(pair, part, compile=compile, progress=progress and processes.first)
     return _moved(_joined(processes.gather(_moved(found, torch.device("cpu")))), place)
 
 
@@ -127,6 +136,7 @@ def _joined(parts: Sequence[Estimate]) -> Estimate:
             found[field.name] = Draws(
                 {name: torch.cat([draws.latents[name] for draws in values], 1) for name in values[0].latents},
                 torch.cat([draws.log_likelihood for draws in values], 1),
+                values[0].chains,
             )
     return replace(
         parts[0],
@@ -156,7 +166,7 @@ def _moved(estimate: Estimate, device: torch.device) -> Estimate:
             found[field.name] = value.to(device)
         elif isinstance(value, Draws):
             latents = {name: drawn.to(device) for name, drawn in value.latents.items()}
-            found[field.name] = Draws(latents, value.log_likelihood.to(device))
+            found[field.name] = Draws(latents, value.log_likelihood.to(device), value.chains)
         elif field.name == "diagnostics":
             found[field.name] = {name: column.to(device) for name, column in value.items()}
     return replace(estimate, **found)

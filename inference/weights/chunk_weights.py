@@ -5,93 +5,47 @@ Axes: particles, data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from pyrogen.batch import Batch, device_of, length
+from pyrogen.batch import Batch, length
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
-from pyrogen.programs.matching import check_observed
-from pyrogen.programs.run import Sites
 from pyrogen.programs.structure import Structure
+from pyrogen.randomness import forked
 
-from ..graphs import Compile, CompiledFunction, CompileReport
+from ..graphs import SharedGraphs
 from ..graphs.batches import BatchLayout, fixed_part
+from .evaluation import check_observations
 from .terms import weigh
 
-__all__ = ["Compiling", "Weigher", "Weights", "check_observations", "compilation", "compiling", "weigher"]
+__all__ = ["ChunkWeights", "Weights", "chunk_weights"]
 
 Weights: TypeAlias = tuple[Tensor, Tensor, dict[str, Tensor]]
 """Log weights and log likelihoods, (particles, data), and latents, (particles, data, ...)."""
 
-Weigher: TypeAlias = Callable[[Batch, int, int | None], Weights]
+ChunkWeights: TypeAlias = Callable[[Batch, int, int | None], Weights]
 """``run(batch, particles, first_row)``; with the number of its first row, the batch is checked against the likelihood."""
 
-_COMPILE_AFTER = 20  # chunks of one shape
 _TOLERANCE = 2e-5  # of the largest log weight, or of one nat
 
 
-class Compiling:
-    """How log weights are to be computed, and the graphs made so far."""
-
-    def __init__(self, compile: Compile) -> None:
-        self.compile, self.report = compile, CompileReport()
-        self.functions: dict[Any, CompiledFunction] = {}
-
-
-_wanted: ContextVar[Compiling | None] = ContextVar("_wanted", default=None)
-
-
-@contextmanager
-def compiling(compile: Compile) -> Iterator[CompileReport]:
-    """Compute the log weights of all estimates inside by recorded graphs, which they share.
-
-    Args:
-        compile: as in `pyrogen.inference.fit`.
-    """
-    state = Compiling(compile)
-    token = _wanted.set(state if compile else None)
-    try:
-        yield state.report
-    finally:
-        _wanted.reset(token)
-
-
-def compilation() -> Compiling | None:
-    """How estimates are to be computed here, or None where the pair itself is to be run."""
-    return _wanted.get()
-
-
-def weigher(pair: Pair, structure: Structure, *, analytic: bool, chunks: int) -> Weigher:
+def chunk_weights(pair: Pair, structure: Structure, graphs: SharedGraphs, *, analytic: bool, chunks: int) -> ChunkWeights:
     """What computes the chunks of an estimate.
 
     Args:
         pair: the pair, in evaluation mode.
         structure: what ``pair.structure(batch)`` says.
+        graphs: the recorded graphs to use, or none, which is false.
         analytic: take the KL divergence of a latent in closed form where that is right.
         chunks: how many are to come.
     """
-    wanted = _wanted.get()
-    if wanted is None:
-        return lambda batch, particles, row: _by_pair(pair, structure, batch, particles, row, analytic=analytic)
-    return _ByGraph(pair, structure, analytic, chunks, wanted)
-
-
-def check_observations(model: Sites, rows: Sequence[int]) -> None:
-    """Refuse data outside the support of what observes them; `rows` are their numbers, for the message.
-
-    Raises:
-        PairError: with site, index, value and remedy.
-    """
-    for name, site in model.visited.items():
-        if site.observed and site.dim is not None:
-            axis = site.value.dim() - site.fn.event_dim + site.dim
-            check_observed(name, site.fn, site.value, masked=site.mask is not None, rows=rows, axis=axis)
+    if graphs:
+        return _ByGraph(pair, structure, graphs, analytic, chunks)
+    return lambda batch, particles, row: _by_pair(pair, structure, batch, particles, row, analytic=analytic)
 
 
 def _by_pair(pair: Pair, structure: Structure, batch: Batch, particles: int, row: int | None, *, analytic: bool) -> Weights:
@@ -113,26 +67,22 @@ def _by_pair(pair: Pair, structure: Structure, batch: Batch, particles: int, row
 class _ByGraph:
     """Chunks by recorded graphs, one for each number of particles and shape of batch."""
 
-    def __init__(self, pair: Pair, structure: Structure, analytic: bool, chunks: int, wanted: Compiling) -> None:
-        self.pair, self.structure, self.analytic, self.chunks, self.wanted = pair, structure, analytic, chunks, wanted
+    def __init__(self, pair: Pair, structure: Structure, graphs: SharedGraphs, analytic: bool, chunks: int) -> None:
+        self.pair, self.structure, self.graphs, self.analytic, self.chunks = pair, structure, graphs, analytic, chunks
         self.places: dict[str, tuple[int, int]] = {}  # the data plate's dimension and the event dimensions of a latent
 
     def __call__(self, batch: Batch, particles: int, row: int | None) -> Weights:
         if row is not None:
             self._look(batch, row)
         layout = BatchLayout(batch)
-        key = (id(self.pair), self.analytic, particles, fixed_part(batch))
-        if key not in self.wanted.functions:
-            self.wanted.functions[key] = CompiledFunction(
-                self.pair,
-                self._function(layout, particles),
-                self.wanted.compile,
-                self.wanted.report,
-                differs=_difference,
-                calls=self.chunks,
-                compile_after=(_COMPILE_AFTER, _COMPILE_AFTER),
-            )
-        names, values = self.wanted.functions[key](layout.pack(batch))
+        function = self.graphs.function(
+            (id(self.pair), self.analytic, particles, fixed_part(batch)),
+            self.pair,
+            lambda: self._function(layout, particles),
+            differs=_difference,
+            calls=self.chunks,
+        )
+        names, values = function(layout.pack(batch))
         named = dict(zip(names, values, strict=True))
         latents = {name: named[f"latent.{name}"] for name in self.structure.latents}
         shape = particles, length(batch)
@@ -140,8 +90,7 @@ class _ByGraph:
 
     def _look(self, batch: Batch, row: int) -> None:
         """Run the pair itself for one particle, to check the data and to learn the shapes of the latents."""
-        devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with forked(batch):
             weighed = weigh(self.pair, batch, self.structure)
         check_observations(weighed.model, range(row, row + length(batch)))
         sites = {name: weighed.model.visited[name] for name in self.structure.latents}

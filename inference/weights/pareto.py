@@ -1,4 +1,4 @@
-"""Pareto smoothing of importance weights, for all data at once.
+"""Mean importance weights, their errors and their diagnosis by Pareto smoothing, for all data at once.
 
 The largest weights of each datum are replaced by the expected order statistics of a generalized Pareto distribution
 fitted to them; its tail index k-hat says whether the weights have enough moments for an estimate to be trusted.
@@ -9,13 +9,49 @@ Axes: particles, data; tail (the largest weights, ascending), grid (values of th
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["fit_generalized_pareto", "smooth"]
+__all__ = ["LogMean", "diagnosed_log_mean", "fit_generalized_pareto", "log_mean", "smooth"]
 
 _FEWEST_TAIL_WEIGHTS = 5
+
+
+class LogMean(NamedTuple):
+    """The logarithm of a mean weight, each (data,)."""
+
+    value: Tensor
+    """In nats."""
+    standard_error: Tensor
+    """By the delta method, ``sqrt(1 / ESS - 1 / K)`` for K particles, in nats."""
+    ess: Tensor
+    """The effective number of particles."""
+
+
+def log_mean(log_weight: Tensor) -> LogMean:
+    """The logarithm of the mean weight of each datum, from log weights (particles, data) in double precision.
+
+    Where no particle has any weight they are minus infinity, infinity and zero.
+    """
+    count = len(log_weight)
+    total = log_weight.logsumexp(0)  # (data,)
+    dead = total == -math.inf
+    ess = (-(2 * (log_weight - total)).logsumexp(0)).exp().masked_fill(dead, 0.0)
+    spread = (1 / ess - 1 / count).clamp(min=0) * count / (count - 1)
+    return LogMean(total - math.log(count), spread.sqrt(), ess)
+
+
+def diagnosed_log_mean(log_weight: Tensor, *, smoothing: bool) -> tuple[LogMean, Tensor]:
+    """The logarithm of the mean weight of each datum, and k-hat, which says whether it can be trusted, (data,).
+
+    Args:
+        log_weight: (particles, data), in nats.
+        smoothing: take the mean of the smoothed weights.
+    """
+    smoothed, khat = smooth(log_weight)
+    return log_mean(smoothed if smoothing else log_weight.double()), khat
 
 
 def smooth(log_weight: Tensor) -> tuple[Tensor, Tensor]:

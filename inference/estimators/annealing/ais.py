@@ -6,28 +6,26 @@ Axes: temperatures, chains, data, dims.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
-from tqdm.auto import trange
 
-from pyrogen.batch import Batch, index, length
+from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
-from ...weights.chunks import DEFAULT_MAX_BYTES
-from ..estimate import Draws, Estimate, Estimator, columns
+from ...weights.chunks import Block
+from ...weights.memory import DEFAULT_MAX_BYTES
+from ...weights.pareto import LogMean, log_mean
+from ..estimate import BlockEstimate, Draws, Estimate, Estimator
 from ..latent_density import Initial, LatentDensity
-from .budget import rows_at_once
-from .mover import Mover
-from .pilot import Plan, plan
-from .schedule import Schedule, require_schedule
+from .mover import Mover, rows_at_once
+from .schedule import AnnealingPath, Schedule, plan, require_schedule
 from .transition import HMC, State, Transition
 
-__all__ = ["Annealed", "AnnealedImportance", "anneal", "log_mean"]
+__all__ = ["Annealed", "AnnealedImportance", "anneal", "log_normal_mean"]
 
 _RAISED = 1.25
 _LEAST_SIZE = 0.2  # of the effective number of chains, as a share
@@ -70,6 +68,8 @@ class AnnealedImportance(Estimator):
         (torch.Size([3]), torch.Size([3]))
     """
 
+    kind = "consistent"
+
     def __init__(
         self,
         temperatures: int = 1000,
@@ -98,47 +98,54 @@ class AnnealedImportance(Estimator):
         """See `Estimator.require`."""
         LatentDensity(pair, batch, initial=self.initial)
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`."""
-        start = time.perf_counter()
-        density = LatentDensity(pair, batch, initial=self.initial)
-        log_prob, standard_error, ess, acceptance, lost = columns(5, batch)
-        kept: list[Draws] = []
-        gradients = 0
-        for data, part in self._blocks(density, batch, progress):
-            pilot = Mover(density)
-            chosen = plan(pilot, part, self.transition, self.schedule, self.temperatures)
-            mover = Mover(density, calls=self.temperatures * -(-length(batch) // length(part)))
-            done = anneal(mover, part, mover.start(density.draw(part, self.chains), part), chosen, self.transition)
-            lost[data] = torch.isnan(done.log_weight).sum(0).double()
-            log_weight = done.log_weight.nan_to_num(nan=-math.inf, neginf=-math.inf)
-            log_prob[data], standard_error[data], ess[data] = log_mean(log_weight)
-            acceptance[data] = done.acceptance.double()
-            kept.append(resampled(density, done.state.u, log_weight, part))
-            gradients += pilot.gradients + mover.gradients
-        uneven = ess < _LEAST_SIZE * self.chains
-        return Estimate(
-            name=self.name,
-            kind="consistent",
-            log_prob=log_prob,
-            standard_error=standard_error,
-            evaluations=gradients,
-            seconds=time.perf_counter() - start,
-            particles=self.chains,
+    @property
+    def particles_per_datum(self) -> int:
+        """See `Estimator.particles_per_datum`."""
+        return self.chains
+
+    @property
+    def freedom(self) -> int:
+        """See `Estimator.freedom`."""
+        return self.chains - 1
+
+    def begin(self, whole: Block) -> Block:
+        """See `Estimator.begin`."""
+        density = LatentDensity(whole.pair, whole.batch, initial=self.initial)
+        return whole.sized(rows_at_once(density, whole.batch, self.chains, self.max_bytes), state=density)
+
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`."""
+        density, batch = block.state, block.batch
+        pilot, mover = Mover(density), Mover(density, block.graphs, calls=self.temperatures * block.blocks)
+        path = plan(pilot, batch, self.transition, self.schedule, self.temperatures)
+        done = anneal(mover, batch, mover.start(density.draw(batch, self.chains), batch), path, self.transition)
+        log_weight = done.log_weight.nan_to_num(nan=-math.inf, neginf=-math.inf)
+        log_prob, standard_error, ess = log_normal_mean(log_weight)
+        gradients = pilot.gradients + mover.gradients
+        return BlockEstimate(
+            log_prob,
+            standard_error,
             ess=ess,
-            draws=joined_draws(kept),
+            diagnostics={"acceptance": done.acceptance, "lost": torch.isnan(done.log_weight).sum(0)},
+            draws=resampled(density, done.state.u, log_weight, batch),
+            evaluations=gradients,
             gradients=gradients,
-            diagnostics={"acceptance": acceptance, "lost": lost},
-            freedom=self.chains - 1,
-            flagged=uneven | (lost > 0),
-            notes=tuple(_notes(lost, uneven, self.chains)),
         )
 
-    def _blocks(self, density: LatentDensity, batch: Batch, progress: bool) -> Iterator[tuple[slice, Batch]]:
-        rows = rows_at_once(density, batch, self.chains, self.max_bytes)
-        for first in trange(0, length(batch), rows, disable=not progress, unit="block", leave=False):
-            data = slice(first, min(first + rows, length(batch)))
-            yield data, index(batch, data) if rows < length(batch) else batch
+    def finish(self, found: Estimate, whole: Block) -> Estimate:
+        """See `Estimator.finish`."""
+        lost, uneven, notes = found.diagnostics["lost"], cast(Tensor, found.ess) < _LEAST_SIZE * self.chains, []
+        if bool((lost > 0).any()):
+            notes.append(
+                f"{int(lost.sum())} chains of {int((lost > 0).sum())} data met a value that is not finite; they count with "
+                "weight zero, which lowers the estimate"
+            )
+        if bool(uneven.any()):
+            notes.append(
+                f"a few of the {self.chains} chains carry most of the weight for {float(uneven.double().mean()):.1%} of the "
+                "data: the estimate is then likely too low and its error too small; use more temperatures"
+            )
+        return replace(found, flagged=uneven | (lost > 0), notes=tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ class Annealed:
 
 
 def anneal(
-    mover: Mover, batch: Batch, state: State, chosen: Plan, transition: Transition, *, backwards: bool = False
+    mover: Mover, batch: Batch, state: State, path: AnnealingPath, transition: Transition, *, backwards: bool = False
 ) -> Annealed:
     """Move chains along a path and weigh them.
 
@@ -161,11 +168,11 @@ def anneal(
         mover: moves them.
         batch: the data.
         state: draws from the initial distribution, or, `backwards`, from the posterior.
-        chosen: temperatures, step sizes and scales.
+        path: temperatures, step sizes and scales.
         transition: what moves them at each temperature.
         backwards: go from 1 to 0; the weights are still those of the way there.
     """
-    betas, count = chosen.betas, len(chosen.betas) - 1
+    betas, count = path.betas, len(path.betas) - 1
     log_weight = torch.zeros_like(state.slope, dtype=torch.float64)
     acceptance = torch.zeros_like(state.slope[0])
     for place in range(count, 0, -1) if backwards else range(1, count + 1):
@@ -173,7 +180,7 @@ def anneal(
         if not backwards:
             log_weight += width * state.slope
         beta = betas[place].to(state.u)
-        moved = mover.move(batch, state, beta, chosen.steps[place].to(state.u), chosen.scales.at(beta), transition.steps)
+        moved = mover.move(batch, state, beta, path.steps[place].to(state.u), path.scales.at(beta), transition.steps)
         state = moved.state
         acceptance = acceptance + moved.acceptance.mean(0)
         if backwards:
@@ -181,8 +188,8 @@ def anneal(
     return Annealed(state, log_weight, acceptance / count)
 
 
-def log_mean(log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The logarithm of the mean weight, its standard error, and the effective number of chains.
+def log_normal_mean(log_weight: Tensor) -> LogMean:
+    """The logarithm of the mean weight of chains, with an error for weights that are nearly log-normal.
 
     The error is that of the weights as they are, by the delta method, which knows nothing of weights that a few chains have
     not met; or that of log-normal weights, ``sqrt((exp(s^2) - 1) / K)`` with the variance ``s^2`` of the log weights, where
@@ -193,17 +200,11 @@ def log_mean(log_weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         log_weight: (chains, data).
 
     Returns:
-        Three tensors (data,); minus infinity, infinity and zero where no chain has any weight.
+        See `pyrogen.inference.weights.pareto.log_mean`.
     """
-    count = len(log_weight)
-    total = log_weight.logsumexp(0)  # (data,)
-    relative = (log_weight - total).nan_to_num(nan=-math.inf).exp()  # (chains, data)
-    ess = 1 / relative.square().sum(0)
-    error = ((relative * count - 1).square().sum(0) / (count * (count - 1))).sqrt()
-    normal = (log_weight.var(0).expm1() / count).sqrt().nan_to_num(nan=0.0)  # no number where a weight is zero
-    error = torch.maximum(error, torch.minimum(normal, _RAISED * error))
-    dead = total == -math.inf
-    return total - math.log(count), error.masked_fill(dead, math.inf), ess.masked_fill(dead, 0.0)
+    mean, error, ess = log_mean(log_weight)
+    normal = (log_weight.var(0).expm1() / len(log_weight)).sqrt().nan_to_num(nan=0.0)  # no number where a weight is zero
+    return LogMean(mean, torch.maximum(error, torch.minimum(normal, _RAISED * error)), ess)
 
 
 def resampled(density: LatentDensity, u: Tensor, log_weight: Tensor, batch: Batch) -> Draws:
@@ -220,22 +221,3 @@ def resampled(density: LatentDensity, u: Tensor, log_weight: Tensor, batch: Batc
     chosen = torch.multinomial(weight.T, chains, replacement=True).T  # (draws, data)
     latents, log_likelihood = density.constrained(u.gather(0, chosen[..., None].expand_as(u)), batch)
     return Draws(latents, log_likelihood)
-
-
-def joined_draws(parts: list[Draws]) -> Draws:
-    """Draws of consecutive data as one."""
-    latents = {name: torch.cat([part.latents[name] for part in parts], 1) for name in parts[0].latents}
-    return Draws(latents, torch.cat([part.log_likelihood for part in parts], 1))
-
-
-def _notes(lost: Tensor, uneven: Tensor, chains: int) -> Iterator[str]:
-    if bool((lost > 0).any()):
-        yield (
-            f"{int(lost.sum())} chains of {int((lost > 0).sum())} data met a value that is not finite; they count with "
-            "weight zero, which lowers the estimate"
-        )
-    if bool(uneven.any()):
-        yield (
-            f"a few of the {chains} chains carry most of the weight for {float(uneven.double().mean()):.1%} of the data: "
-            "the estimate is then likely too low and its error too small; use more temperatures"
-        )

@@ -11,20 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrogen.batch import Batch
+from pyrogen.batch import Batch, device_of, length
 from pyrogen.pair import Pair
 
-from ...graphs import CompiledFunction
+from ...graphs import SharedGraphs
 from ...graphs.batches import BatchLayout
-from ...weights.chunk_weights import Compiling, compilation
-from ...weights.chunks import evaluation
+from ...weights.evaluation import evaluation
+from ...weights.memory import bytes_per_row, evenly, rows_that_fit
 from ..latent_density import LatentDensity
 from .transition import Moved, State, evaluate, move
 
-__all__ = ["Mover"]
+__all__ = ["Mover", "rows_at_once"]
 
-_COMPILE_AFTER = 20  # transitions of one shape
-_ROWS = 0.01  # share of chains that a rounding error may have sent another way
+_ROWS = 4096  # chains times data, of each thread: more are no faster
+_CUDA_ROWS = 65536
+_COPIES = 3  # of the latents and their gradients that a transition holds at a time, in units of an evaluation's
+_STRAYS = 0.01  # share of chains that a rounding error may have sent another way
 _TOLERANCE = 1e-2
 
 
@@ -33,11 +35,12 @@ class Mover:
 
     Args:
         density: the path.
-        calls: how many transitions are to come, by which ``compile="auto"`` decides; with none, nothing is compiled.
+        graphs: recorded graphs to move by; the pair itself is run where there are none.
+        calls: how many transitions are to come, by which ``compile="auto"`` decides.
     """
 
-    def __init__(self, density: LatentDensity, calls: int = 0) -> None:
-        self.density, self.calls = density, calls
+    def __init__(self, density: LatentDensity, graphs: SharedGraphs | None = None, calls: int = 0) -> None:
+        self.density, self.graphs, self.calls = density, graphs, calls
         self.gradients = 0
         """Gradients evaluated so far, each of one chain of one datum."""
 
@@ -51,27 +54,39 @@ class Mover:
         """One transition; see `pyrogen.inference.estimators.annealing.transition.move`."""
         self.gradients += steps * state.base.numel()
         with evaluation(self.density.pair):
-            wanted = compilation()
-            if wanted is None or not self.calls:
+            if not self.graphs:
                 return move(self.density, batch, state, beta, step, scale, steps)
             layout = BatchLayout(batch)
-            names, values = self._compiled(layout, steps, wanted)([*layout.pack(batch), *state, beta, step, scale])
+            function = self.graphs.function(
+                ("transition", id(self.density.pair), self.density.initial, steps, *layout.fixed.items()),
+                self.density.pair,
+                lambda: _Recorded(self.density, layout, steps),
+                differs=_difference,
+                calls=self.calls,
+            )
+            names, values = function([*layout.pack(batch), *state, beta, step, scale])
         found = dict(zip(names, values, strict=True))
         return Moved(State(*(found[name] for name in State._fields)), found["acceptance"])
 
-    def _compiled(self, layout: BatchLayout, steps: int, wanted: Compiling) -> CompiledFunction:
-        key = ("transition", id(self.density.pair), self.density.initial, steps, *layout.fixed.items())
-        if key not in wanted.functions:
-            wanted.functions[key] = CompiledFunction(
-                self.density.pair,
-                _Recorded(self.density, layout, steps),
-                wanted.compile,
-                wanted.report,
-                differs=_difference,
-                calls=self.calls,
-                compile_after=(_COMPILE_AFTER, _COMPILE_AFTER),
-            )
-        return wanted.functions[key]
+
+def rows_at_once(density: LatentDensity, batch: Batch, chains: int, max_bytes: int) -> int:
+    """How many data to move together, so that their chains fit a memory budget.
+
+    Raises:
+        ConfigurationError: the chains of one datum, or of a batch that cannot be split, take more than `max_bytes`.
+    """
+    rows, structure = length(batch), density.structure
+
+    def run(few: Batch) -> None:
+        evaluate(density, density.draw(few, 4), few)
+
+    with evaluation(density.pair):
+        each = _COPIES * bytes_per_row(batch, structure, 4, run) * chains
+    fitting = rows_that_fit(each, max_bytes, least=1 if structure.amortized else rows, what=f"{chains} chains")
+    if not structure.amortized:
+        return rows
+    most = _CUDA_ROWS if device_of(batch).type == "cuda" else _ROWS * torch.get_num_threads()
+    return evenly(rows, max(1, min(rows, fitting, most // chains)))
 
 
 class _Recorded:
@@ -98,7 +113,7 @@ def _difference(graph: Mapping[str, Tensor], pair: Mapping[str, Tensor]) -> str 
         same = close | (seen.isnan() & expected.isnan()) | (seen == expected)
         same = same.flatten(2).all(-1) if same.dim() > 2 else same
         rows = same if rows is None or same.shape != rows.shape else rows & same
-        if same.dim() >= 2 and (~same).double().mean() > _ROWS and int((~same).sum()) > 1:
+        if same.dim() >= 2 and (~same).double().mean() > _STRAYS and int((~same).sum()) > 1:
             worst = gap.nan_to_num(nan=torch.inf).max()
             return f"'{name}' differs by up to {float(worst):.3g} in {int((~same).sum())} of {same.numel()} chains"
     return None

@@ -6,26 +6,23 @@ Axes: islands, particles, data, dims. Islands are populations that never meet; c
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from tqdm.auto import trange
 
-from pyrogen.batch import Batch, index, length
+from pyrogen.batch import Batch
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
-from ...weights.chunks import DEFAULT_MAX_BYTES
+from ...weights.chunks import Block
+from ...weights.memory import DEFAULT_MAX_BYTES
 from ...weights.resampling import effective_size, systematic
-from ..estimate import Draws, Estimate, Estimator, columns
+from ..estimate import BlockEstimate, Estimate, Estimator
 from ..latent_density import Initial, LatentDensity
-from .ais import joined_draws, log_mean, resampled
-from .budget import rows_at_once
-from .mover import Mover
-from .pilot import scales_of
+from .ais import log_normal_mean, resampled
+from .mover import Mover, rows_at_once
+from .schedule import scales_of
 from .transition import HMC, State, Transition
 
 __all__ = ["TemperedSMC"]
@@ -71,6 +68,8 @@ class TemperedSMC(Estimator):
         ('consistent', torch.Size([64, 3, 2]))
     """
 
+    kind = "consistent"
+
     def __init__(
         self,
         particles: int = 64,
@@ -99,44 +98,60 @@ class TemperedSMC(Estimator):
         """See `Estimator.require`."""
         LatentDensity(pair, batch, initial=self.initial)
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`."""
-        start = time.perf_counter()
-        density = LatentDensity(pair, batch, initial=self.initial)
-        chains = self.particles * self.islands
-        log_prob, standard_error, ess, acceptance, lost, count = columns(6, batch)
-        kept: list[Draws] = []
-        gradients = 0
-        rows = rows_at_once(density, batch, chains, self.max_bytes)
-        for first in trange(0, length(batch), rows, disable=not progress, unit="block", leave=False):
-            data = slice(first, min(first + rows, length(batch)))
-            part = index(batch, data) if rows < length(batch) else batch
-            pilot = Mover(density)
-            stages = self._plan(pilot, part)
-            mover = Mover(density, calls=self.moves * len(stages) * -(-length(batch) // rows))
-            done = self._run(mover, part, stages)
-            log_prob[data], standard_error[data], _ = log_mean(done.log_evidence)
-            ess[data], acceptance[data], lost[data] = done.lineages, done.acceptance, done.lost
-            count[data] = torch.stack([stage.beta for stage in stages]).less(1).sum(0) + 1.0
-            weight = done.log_evidence.nan_to_num(neginf=-1e300).repeat_interleave(self.particles, 0)  # (chains, data)
-            kept.append(resampled(density, done.state.u, weight, part))
-            gradients += pilot.gradients + mover.gradients
-        return Estimate(
-            name=self.name,
-            kind="consistent",
-            log_prob=log_prob,
-            standard_error=standard_error,
+    @property
+    def particles_per_datum(self) -> int:
+        """See `Estimator.particles_per_datum`."""
+        return self.particles * self.islands
+
+    @property
+    def freedom(self) -> int:
+        """See `Estimator.freedom`."""
+        return self.islands - 1
+
+    def begin(self, whole: Block) -> Block:
+        """See `Estimator.begin`."""
+        density = LatentDensity(whole.pair, whole.batch, initial=self.initial)
+        return whole.sized(rows_at_once(density, whole.batch, self.particles_per_datum, self.max_bytes), state=density)
+
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`."""
+        density, batch = block.state, block.batch
+        pilot = Mover(density)
+        stages = self._plan(pilot, batch)
+        mover = Mover(density, block.graphs, calls=self.moves * len(stages) * block.blocks)
+        done = self._run(mover, batch, stages)
+        log_prob, standard_error, _ = log_normal_mean(done.log_evidence)
+        count = torch.stack([stage.beta for stage in stages]).less(1).sum(0) + 1
+        weight = done.log_evidence.nan_to_num(neginf=-1e300).repeat_interleave(self.particles, 0)  # (chains, data)
+        gradients = pilot.gradients + mover.gradients
+        return BlockEstimate(
+            log_prob,
+            standard_error,
+            ess=done.lineages,
+            diagnostics={"acceptance": done.acceptance, "lost": done.lost, "temperatures": count},
+            draws=resampled(density, done.state.u, weight, batch),
             evaluations=gradients,
-            seconds=time.perf_counter() - start,
-            particles=chains,
-            ess=ess,
-            draws=joined_draws(kept),
             gradients=gradients,
-            diagnostics={"acceptance": acceptance, "lost": lost, "temperatures": count},
-            freedom=self.islands - 1,
-            flagged=(standard_error > _LARGEST_ERROR) | (lost > 0),
-            notes=tuple(self._notes(lost, standard_error, count)),
         )
+
+    def finish(self, found: Estimate, whole: Block) -> Estimate:
+        """See `Estimator.finish`."""
+        lost, wide, notes = found.diagnostics["lost"], found.standard_error > _LARGEST_ERROR, []
+        if bool((lost > 0).any()):
+            notes.append(
+                f"{int(lost.sum())} particles of {int((lost > 0).sum())} data met a value that is not finite; they count "
+                "with weight zero, which lowers the estimate"
+            )
+        if bool((found.diagnostics["temperatures"] >= _MOST_TEMPERATURES).any()):
+            notes.append(
+                f"some data did not reach the posterior within {_MOST_TEMPERATURES} temperatures: use more particles"
+            )
+        if bool(wide.any()):
+            notes.append(
+                f"the islands disagree by more than {_LARGEST_ERROR} nats for {float(wide.double().mean()):.1%} of the "
+                "data: use more particles or moves"
+            )
+        return replace(found, flagged=wide | (lost > 0), notes=tuple(notes))
 
     def _plan(self, mover: Mover, batch: Batch) -> list[_Stage]:
         """Temperatures, step sizes and scales, by a population of its own that is then thrown away."""
@@ -180,20 +195,6 @@ class TemperedSMC(Estimator):
                 moved = mover.move(batch, state, reached.to(state.u), stage.step, stage.scale, self.transition.steps)
                 state, acceptance = moved.state, moved.acceptance.double().mean(0)
         return _Done(state, log_evidence.where(reached >= 1, torch.nan), _lineages(lineage), acceptance, lost)
-
-    def _notes(self, lost: Tensor, error: Tensor, count: Tensor) -> Iterator[str]:
-        if bool((lost > 0).any()):
-            yield (
-                f"{int(lost.sum())} particles of {int((lost > 0).sum())} data met a value that is not finite; they count "
-                "with weight zero, which lowers the estimate"
-            )
-        if bool((count >= _MOST_TEMPERATURES).any()):
-            yield f"some data did not reach the posterior within {_MOST_TEMPERATURES} temperatures: use more particles"
-        if bool((error > _LARGEST_ERROR).any()):
-            yield (
-                f"the islands disagree by more than {_LARGEST_ERROR} nats for "
-                f"{float((error > _LARGEST_ERROR).double().mean()):.1%} of the data: use more particles or moves"
-            )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..estimate import Draws
 from .islands import Filtered
 
-__all__ = ["choose", "draw", "join"]
+__all__ = ["choose", "draw"]
 
 
 def draw(filtered: Filtered, draws: int) -> Draws:
@@ -46,21 +46,3 @@ def choose(parts: list[Draws], log_evidence: Tensor, islands: int) -> Draws:
 
     latents = {name: pick([part.latents[name] for part in parts]) for name in parts[0].latents}
     return Draws(latents, pick([part.log_likelihood for part in parts]))
-
-
-def join(parts: list[Draws]) -> Draws | None:
-    """The draws of all data; where some have fewer steps than others, the latents of their missing steps are zero."""
-    if not parts:
-        return None
-    like = {name: value for part in parts for name, value in part.latents.items()}
-    latents = {
-        name: torch.cat(
-            [
-                part.latents.get(name, value.new_zeros(value.shape[0], part.log_likelihood.shape[1], *value.shape[2:]))
-                for part in parts
-            ],
-            dim=1,
-        )
-        for name, value in like.items()
-    }
-    return Draws(latents, torch.cat([part.log_likelihood for part in parts], dim=1))

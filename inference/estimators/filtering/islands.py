@@ -28,7 +28,7 @@ from ...weights.resampling import effective_size, inherit, systematic
 from ...weights.terms import reduce_site
 from .timeline import Timeline
 
-__all__ = ["Filtered", "Plan", "run_islands"]
+__all__ = ["FilterSetup", "Filtered", "run_islands"]
 
 _Given: TypeAlias = "dict[str, Tensor | Callable[[Any], Tensor]]"
 _LOOK_AHEAD = 4  # times the steps that a filter advances in a run: few filters get farther
@@ -38,7 +38,7 @@ _SINGLE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Plan:
+class FilterSetup:
     """What is filtered, and how."""
 
     pair: Pair
@@ -75,33 +75,33 @@ class Filtered(NamedTuple):
     """Runs of the model, each of one particle of one datum over all steps."""
 
 
-def run_islands(plan: Plan, batch: Batch) -> Filtered:
+def run_islands(setup: FilterSetup, batch: Batch) -> Filtered:
     """Run all filters of a batch to the end of time. Call in evaluation mode.
 
     Raises:
         PairError: a step's log probabilities change when later steps are drawn anew, or sites come and go.
     """
-    return _Islands(plan, batch).filtered()
+    return _Islands(setup, batch).filtered()
 
 
 class _Islands:
     """The state of the filters between two runs of the pair."""
 
-    def __init__(self, plan: Plan, batch: Batch) -> None:
-        self.plan, self.batch = plan, batch
-        self.last = plan.timeline.length - 1
-        self.shape = plan.particles, plan.islands, length(batch)  # (particles, islands, data)
-        self.rows = plan.particles * plan.islands
-        self.nesting = plan.structure.nesting
+    def __init__(self, setup: FilterSetup, batch: Batch) -> None:
+        self.setup, self.batch = setup, batch
+        self.last = setup.timeline.length - 1
+        self.shape = setup.particles, setup.islands, length(batch)  # (particles, islands, data)
+        self.rows = setup.particles * setup.islands
+        self.nesting = setup.structure.nesting
         device = device_of(batch)
         columns = self.shape[1:]
         self.known = torch.full(columns, -1, device=device)  # the last step that is settled
         self.weight = torch.zeros(self.shape, dtype=torch.float64, device=device)  # since the last resampling
         self.settled = torch.zeros_like(self.weight)  # log weight of all settled steps, as a later run must find it
         self.log_evidence = torch.zeros(columns, dtype=torch.float64, device=device)  # up to the last resampling
-        self.least = torch.full(columns, float(plan.particles), dtype=torch.float64, device=device)
+        self.least = torch.full(columns, float(setup.particles), dtype=torch.float64, device=device)
         self.resamplings = torch.zeros_like(self.least)
-        self.roots = torch.arange(plan.particles, device=device).reshape(-1, 1, 1).expand(self.shape)
+        self.roots = torch.arange(setup.particles, device=device).reshape(-1, 1, 1).expand(self.shape)
         self.lost = torch.zeros(columns[1], dtype=torch.float64, device=device)
         self.history: dict[str, tuple[Tensor, int]] = {}  # latents, (rows, plates..., event...), and the data's axis in them
         self.evaluations = 0.0
@@ -142,7 +142,7 @@ class _Islands:
 
     def _run(self, horizon: int) -> tuple[Sites, Sites]:
         """Run guide and model up to a step, on the settled histories and new draws after them."""
-        plan, steps = self.plan, self.plan.timeline.steps
+        setup, steps = self.setup, self.setup.timeline.steps
         args, kwargs = arguments(self.batch)
         least = int(self.known.min())  # settled in all filters
         given: _Given = {}
@@ -154,14 +154,14 @@ class _Islands:
             return steps.get(message["name"], 0) > horizon
 
         stop = until if horizon < self.last else None
-        with plan.pair.scope():
+        with setup.pair.scope():
             guide = Sites()
-            if plan.guided:
+            if setup.guided:
                 guide = run_guide(
-                    plan.pair, args, kwargs, particles=self.rows, nesting=self.nesting, given=given, until=stop
+                    setup.pair, args, kwargs, particles=self.rows, nesting=self.nesting, given=given, until=stop
                 )
             model = run_model(
-                plan.pair,
+                setup.pair,
                 args,
                 kwargs,
                 {**given, **guide.latents()},
@@ -209,7 +209,7 @@ class _Islands:
             effective = self._effective_size()
             self.least = torch.where(active, torch.minimum(self.least, effective), self.least)
             if step < self.last:
-                event = torch.where(active & (effective < self.plan.threshold * self.shape[0]), step, event)
+                event = torch.where(active & (effective < self.setup.threshold * self.shape[0]), step, event)
         if checked:
             self._compare(expected, replayed, size, self.known <= horizon)
         self.lost += (alive & broken).sum((0, 1))
@@ -217,7 +217,7 @@ class _Islands:
         self.known = torch.where(event >= 0, event, self.known.clamp(min=horizon))
         ancestors = self._resample(event >= 0)
         self._keep(guide, model, ancestors)
-        if self.plan.timeline.ordered:
+        if self.setup.timeline.ordered:
             ahead = math.ceil(_LOOK_AHEAD * float((self.known - before)[going].double().mean()))
             going = self.known < self.last
             farthest = int(self.known[going].max()) if bool(going.any()) else 0
@@ -245,7 +245,7 @@ class _Islands:
         """Keep the latents of settled steps, each particle those of its ancestor."""
         farthest = int(self.known.max())
         for name in dict.fromkeys([*guide.latents(), *model.latents()]):
-            if self.plan.timeline.steps[name] <= farthest:
+            if self.setup.timeline.steps[name] <= farthest:
                 site = guide.visited.get(name) or model.visited[name]
                 value = self._by_datum(site.value, site)  # (rows, data, ...)
                 axis = self._axis(site)
@@ -260,7 +260,7 @@ class _Islands:
 
     def _terms(self, guide: Sites, model: Sites, wanted: range) -> dict[int, list[Tensor]]:
         """What each site adds to the log weight, by step; a latent that is drawn from its prior adds nothing."""
-        steps = self.plan.timeline.steps
+        steps = self.setup.timeline.steps
         terms: dict[int, list[Tensor]] = {step: [] for step in wanted}
         for name, site in model.visited.items():
             if steps[name] in terms and (site.observed or name in guide.visited):

@@ -6,25 +6,24 @@ Axes: particles, islands, data, draws; rows (particles times islands).
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from tqdm.auto import trange
 
-from pyrogen.batch import Batch, arguments, device_of, index, length
-from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
+from pyrogen.batch import Batch, arguments, length
+from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 from pyrogen.programs.run import run_guide, run_model
 from pyrogen.programs.structure import Structure
 
-from ...weights.chunks import DEFAULT_MAX_BYTES, AllocationCounter, evaluation
-from ..estimate import Draws, Estimate, Estimator, columns
+from ...weights.chunks import Block
+from ...weights.memory import DEFAULT_MAX_BYTES, bytes_per_row, evenly, rows_that_fit
+from ..estimate import BlockEstimate, Draws, Estimate, Estimator
 from .from_prior import FromPrior
-from .histories import choose, draw, join
-from .islands import Filtered, Plan, run_islands
+from .histories import choose, draw
+from .islands import Filtered, FilterSetup, run_islands
 from .timeline import timeline
 
 __all__ = ["ParticleFilter", "Proposal"]
@@ -80,6 +79,9 @@ class ParticleFilter(Estimator):
         (torch.Size([3]), torch.Size([100, 3, 2]))
     """
 
+    kind = "consistent"
+    together = True
+
     def __init__(
         self,
         particles: int = 1000,
@@ -104,127 +106,99 @@ class ParticleFilter(Estimator):
         self.proposal, self.draws, self.max_bytes = proposal, draws, max_bytes
         self.name = f"PF({islands}x{particles})" + (" from the prior" if proposal == "prior" else "")
 
-    def require(self, pair: Pair, batch: Batch) -> None:
-        """See `Estimator.require`."""
-        _filterable(pair if self.proposal == "guide" else FromPrior(pair), batch)
+    @property
+    def particles_per_datum(self) -> int:
+        """See `Estimator.particles_per_datum`."""
+        return self.particles * self.islands
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`.
+    @property
+    def freedom(self) -> int:
+        """See `Estimator.freedom`."""
+        return self.islands - 1
+
+    def subject(self, pair: Pair) -> Pair:
+        """See `Estimator.subject`."""
+        return pair if self.proposal == "guide" else FromPrior(pair)
+
+    def begin(self, whole: Block) -> Block:
+        """See `Estimator.begin`; the state is the number of islands that run together."""
+        size, islands = self._sizes(whole.pair, whole.batch, whole.structure)
+        return whole.sized(size, state=islands)
+
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`.
 
         Raises:
             PairError: no site is marked with time, or the guide draws against its order.
         """
-        start = time.perf_counter()
+        pair, batch, structure = block.pair, block.batch, block.structure
         guided = self.proposal == "guide"
-        pair = pair if guided else FromPrior(pair)
-        structure = _filterable(pair, batch)
-        log_prob, standard_error, ess, lost, resamplings, ancestors, extinct, spread = columns(8, batch)
-        kept: list[Draws] = []
-        evaluations = 0.0
-        with evaluation(pair):
-            at_once, islands_at_once = self._sizes(pair, batch, structure)
-            for data, part in _parts(batch, at_once, progress):
-                line = timeline(pair, part, structure, first_row=data.start, guided=guided)
-                found: list[Filtered] = []
-                drawn: list[Draws] = []
-                for first in range(0, self.islands, islands_at_once):
-                    islands = min(islands_at_once, self.islands - first)
-                    plan = Plan(pair, structure, line, self.particles, islands, self.ess_threshold, guided)
-                    filtered = run_islands(plan, part)
-                    evaluations += filtered.evaluations
-                    drawn.append(draw(filtered, self.draws))
-                    found.append(filtered._replace(latents={}))
-                each = torch.cat([filtered.log_evidence for filtered in found])  # (islands, data)
-                log_prob[data], standard_error[data], spread[data] = _log_mean(each)
-                extinct[data] = (each == -math.inf).sum(0).double()
-                ess[data] = torch.cat([filtered.least for filtered in found]).sum(0)
-                resamplings[data] = torch.cat([filtered.resamplings for filtered in found]).mean(0)
-                ancestors[data] = torch.cat([filtered.ancestors for filtered in found]).sum(0).double()
-                lost[data] = torch.stack([filtered.lost for filtered in found]).sum(0)
-                if self.draws:
-                    kept.append(choose(drawn, each, islands_at_once))
-        return Estimate(
-            name=self.name,
-            kind="consistent",
-            log_prob=log_prob,
-            standard_error=standard_error,
-            evaluations=round(evaluations),
-            seconds=time.perf_counter() - start,
-            particles=self.particles * self.islands,
-            ess=ess,
-            draws=join(kept),
-            diagnostics={"resamplings": resamplings, "ancestors": ancestors, "lost": lost, "extinct": extinct},
-            freedom=self.islands - 1,
-            flagged=(spread > _LARGEST_SPREAD) | (extinct > 0),
-            notes=tuple(self._notes(lost, extinct, spread)),
+        line = timeline(pair, batch, structure, first_row=block.data.start, guided=guided)
+        found: list[Filtered] = []
+        drawn: list[Draws] = []
+        for first in range(0, self.islands, block.state):
+            islands = min(block.state, self.islands - first)
+            setup = FilterSetup(pair, structure, line, self.particles, islands, self.ess_threshold, guided)
+            filtered = run_islands(setup, batch)
+            drawn.append(draw(filtered, self.draws))
+            found.append(filtered._replace(latents={}))
+        each = torch.cat([filtered.log_evidence for filtered in found])  # (islands, data)
+        log_prob, standard_error, spread = _log_mean(each)
+        return BlockEstimate(
+            log_prob,
+            standard_error,
+            ess=torch.cat([filtered.least for filtered in found]).sum(0),
+            diagnostics={
+                "resamplings": torch.cat([filtered.resamplings for filtered in found]).mean(0),
+                "ancestors": torch.cat([filtered.ancestors for filtered in found]).sum(0),
+                "lost": torch.stack([filtered.lost for filtered in found]).sum(0),
+                "extinct": (each == -math.inf).sum(0),
+                "spread": spread,
+            },
+            draws=choose(drawn, each, block.state) if self.draws else None,
+            evaluations=sum(filtered.evaluations for filtered in found),
         )
 
-    def _sizes(self, pair: Pair, batch: Batch, structure: Structure) -> tuple[int, int]:
-        """How many data, and how many islands of them, run together."""
-        rows = length(batch)
-        least = min(2, rows) if structure.amortized else rows
-        each = _bytes_per_row(pair, index(batch, slice(least)), structure) * self.particles  # of one filter
-        fewest = 1 if structure.amortized else rows
-        if each * fewest > self.max_bytes:
-            raise ConfigurationError(
-                f"{self.particles} particles of {fewest} datum(s) take about {each * fewest:,.0f} bytes, more than "
-                f"max_bytes={self.max_bytes:,}: use fewer particles, or more memory"
-            )
-        filters = max(fewest, min(int(self.max_bytes // each), _ROWS // self.particles))
-        islands = max(1, min(self.islands, filters // fewest))
-        islands = -(-self.islands // -(-self.islands // islands))  # as even as can be
-        at_once = max(1, min(rows, filters // islands)) if structure.amortized else rows
-        return -(-rows // -(-rows // at_once)), islands
-
-    def _notes(self, lost: Tensor, extinct: Tensor, spread: Tensor) -> Iterator[str]:
+    def finish(self, found: Estimate, whole: Block) -> Estimate:
+        """See `Estimator.finish`."""
+        diagnostics = dict(found.diagnostics)
+        spread, lost, extinct, notes = diagnostics.pop("spread"), diagnostics["lost"], diagnostics["extinct"], []
+        wide = spread > _LARGEST_SPREAD
         if bool((lost > 0).any()):
-            yield (
+            notes.append(
                 f"{int(lost.sum())} particles of {int((lost > 0).sum())} data met a value that is not a number, and count "
                 "as having no weight"
             )
         if bool((extinct > 0).any()):
-            yield (
+            notes.append(
                 f"{int(extinct.sum())} filters of {int((extinct > 0).sum())} data have lost all their particles: use more "
                 "particles, or a better guide"
             )
-        wide = (spread > _LARGEST_SPREAD) & (extinct == 0)
-        if bool(wide.any()):
-            yield (
-                f"the filters of {int(wide.sum())} data differ by more than {_LARGEST_SPREAD:g} nat (standard deviation), "
+        if alive := int((wide & (extinct == 0)).sum()):
+            notes.append(
+                f"the filters of {alive} data differ by more than {_LARGEST_SPREAD:g} nat (standard deviation), "
                 "so that neither the estimate nor its error can be trusted: use more particles, or a better guide"
             )
+        return replace(found, diagnostics=diagnostics, flagged=wide | (extinct > 0), notes=tuple(notes))
 
+    def _sizes(self, pair: Pair, batch: Batch, structure: Structure) -> tuple[int, int]:
+        """How many data, and how many islands of them, run together."""
 
-def _filterable(pair: Pair, batch: Batch) -> Structure:
-    structure = pair.structure(batch)
-    structure.require_per_datum("a filter")
-    if structure.subsampled:
-        raise NotPerDatum(
-            f"plate '{pair.data_plate}' draws a subsample of the batch",
-            remedy="pass the data of interest as the batch, and give the plate no subsample_size",
-        )
-    if structure.loop is not None:
-        raise PairError(f"the pair does not run for several particles at once: {structure.loop}")
-    return structure
+        def run(few: Batch) -> None:  # over all steps: more than a filter ever holds
+            args, kwargs = arguments(few)
+            with pair.scope():
+                guide = run_guide(pair, args, kwargs, particles=8, nesting=structure.nesting)
+                model = run_model(pair, args, kwargs, guide.latents(), particles=8, nesting=structure.nesting, draw=True)
+                for site in (*guide.visited.values(), *model.visited.values()):
+                    site.log_prob()
 
-
-def _parts(batch: Batch, rows: int, progress: bool) -> Iterator[tuple[slice, Batch]]:
-    for first in trange(0, length(batch), rows, disable=not progress, unit="block", leave=False):
-        data = slice(first, min(first + rows, length(batch)))
-        yield data, index(batch, data) if rows < length(batch) else batch
-
-
-def _bytes_per_row(pair: Pair, batch: Batch, structure: Structure) -> float:
-    """Bytes of all that one run over all steps allocates for one particle of one datum: more than a filter ever holds."""
-    args, kwargs = arguments(batch)
-    count = 8
-    devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), pair.scope(), AllocationCounter() as counter:
-        guide = run_guide(pair, args, kwargs, particles=count, nesting=structure.nesting)
-        model = run_model(pair, args, kwargs, guide.latents(), particles=count, nesting=structure.nesting, draw=True)
-        for site in (*guide.visited.values(), *model.visited.values()):
-            site.log_prob()
-    return max(float(counter.bytes) / (length(batch) * count), 1.0)
+        rows = length(batch)
+        fewest = 1 if structure.amortized else rows
+        each = bytes_per_row(batch, structure, 8, run) * self.particles  # of one filter
+        fitting = rows_that_fit(each, self.max_bytes, least=fewest, what=f"{self.particles} particles")
+        filters = max(fewest, min(fitting, _ROWS // self.particles))
+        islands = evenly(self.islands, max(1, min(self.islands, filters // fewest)))
+        return evenly(rows, max(1, min(rows, filters // islands)) if structure.amortized else rows), islands
 
 
 def _log_mean(log_evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:

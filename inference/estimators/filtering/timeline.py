@@ -14,17 +14,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from pyro.poutine.markov_messenger import MarkovMessenger
 from pyro.poutine.runtime import _PYRO_STACK
 
-from pyrogen.batch import Batch, arguments, device_of, length
+from pyrogen.batch import Batch, arguments, length
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.run import Sites, run_guide, run_model
 from pyrogen.programs.structure import Structure
+from pyrogen.randomness import forked
 
-from ...weights.chunk_weights import check_observations
+from ...weights.evaluation import check_observations
 
 __all__ = ["TIME_PLATE", "Timeline", "timeline"]
 
@@ -58,9 +58,8 @@ def timeline(pair: Pair, batch: Batch, structure: Structure, *, first_row: int =
             observes them.
     """
     args, kwargs = arguments(batch)
-    devices = [device_of(batch)] if device_of(batch).type == "cuda" else []
     clocks = _Clock(pair), _Clock(pair)
-    with pair.scope(), torch.random.fork_rng(devices=devices):
+    with pair.scope(), forked(batch):
         drawn = Sites()
         if guided:
             drawn = run_guide(pair, args, kwargs, particles=2, nesting=structure.nesting, until=clocks[0])

@@ -5,20 +5,20 @@ Axes: chains, draws, data, dims.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from pyrogen.batch import Batch, index, length
+from pyrogen.batch import Batch, device_of, length
 from pyrogen.errors import ConfigurationError
 from pyrogen.pair import Pair
 
-from ...weights.chunks import evaluation
-from ..estimate import Draws, Estimate, Estimator, columns
+from ...weights.chunks import Block
+from ..estimate import BlockEstimate, Draws, Estimate, Estimator
 from ..latent_density import LatentDensity
 from .bridge_sampling import bridge
 from .chains import ESS_LIMIT, RHAT_LIMIT, Sampler, health, run_chains
@@ -67,6 +67,8 @@ class NUTS(Estimator):
         ('consistent', torch.Size([100, 1, 1]))
     """
 
+    kind = "consistent"
+
     def __init__(
         self,
         draws: int = 1000,
@@ -88,11 +90,18 @@ class NUTS(Estimator):
         """See `Estimator.record`."""
         return {**super().record(), **vars(self.sampler)}
 
-    def require(self, pair: Pair, batch: Batch) -> None:
-        """See `Estimator.require`."""
-        self._density(pair, batch)
+    @property
+    def particles_per_datum(self) -> int:
+        """See `Estimator.particles_per_datum`."""
+        return self.chains * self.sampler.draws
 
-    def _density(self, pair: Pair, batch: Batch) -> LatentDensity:
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`.
+
+        Raises:
+            ConfigurationError: there are more data than `max_data`, or the pair does not run on single data.
+            PairError: a latent is discrete; see `LatentDensity`.
+        """
         rows, run = length(batch), self.sampler
         if rows > self.max_data:
             steps = rows * run.chains * (run.draws + run.warmup)
@@ -107,56 +116,54 @@ class NUTS(Estimator):
                 f"{type(pair).__name__} runs on a whole batch only, and {self.name} takes one datum at a time: pass a "
                 "single datum, or use a guide that computes its parameters from the data"
             )
-        return density
 
-    def estimate(self, pair: Pair, batch: Batch, *, progress: bool = False) -> Estimate:
-        """See `Estimator.estimate`.
+    def begin(self, whole: Block) -> Block:
+        """See `Estimator.begin`."""
+        return whole.sized(1, state=_Shared(LatentDensity(whole.pair, whole.batch, initial="prior")))
 
-        Raises:
-            ConfigurationError: there are more data than `max_data`.
-            PairError: a latent is discrete; see `LatentDensity`.
-        """
-        start, rows, run = time.perf_counter(), length(batch), self.sampler
-        density = self._density(pair, batch)
-        log_prob, standard_error = columns(2, batch)
-        table = dict(zip(_DIAGNOSTICS, columns(len(_DIAGNOSTICS), batch), strict=True))
-        evaluations = gradients = strays = 0
-        parts: list[dict[str, Tensor]] = []
-        bar = tqdm(total=rows * run.chains, disable=not progress, unit="chain", leave=False)
-        with bar, evaluation(pair), pair.scope():
-            for row in range(rows):
-                datum = index(batch, slice(row, row + 1)) if rows > 1 else batch
-                log_joint = _log_joint(density, datum)
-                found = run_chains(log_joint, _starts(density, datum), run, advance=bar.update)
-                worst = health(found.values)
-                values = (*worst, found.divergences, found.acceptance, found.lost)
-                for column, value in zip(table.values(), values, strict=True):
-                    column[row] = value
-                gradients += found.gradients
-                evaluations += found.gradients
-                log_prob[row] = standard_error[row] = torch.nan
-                if len(found.values):
-                    joined = bridge(found.values, log_joint)
-                    log_prob[row], standard_error[row] = joined.log_evidence, joined.standard_error
-                    evaluations += joined.evaluations
-                    strays += joined.lost
-                parts.append(_latents(density, _filled(found.values, run), datum))
-        latents = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}  # (draws, data, ...)
-        return Estimate(
-            name=self.name,
-            kind="consistent",
-            log_prob=log_prob,
-            standard_error=standard_error,
+    def block(self, block: Block) -> BlockEstimate:
+        """See `Estimator.block`; a block is one datum."""
+        shared, datum, run = block.state, block.batch, self.sampler
+        with block.pair.scope():
+            log_joint = _log_joint(shared.density, datum)
+            found = run_chains(log_joint, _starts(shared.density, datum), run)
+            log_prob, standard_error, evaluations = math.nan, math.nan, found.gradients
+            worst = health(found.values)
+            if len(found.values):
+                joined = bridge(found.values, log_joint)
+                log_prob, standard_error = joined.log_evidence, joined.standard_error
+                evaluations += joined.evaluations
+                shared.strays += joined.lost
+            latents = _latents(shared.density, _filled(found.values, run), datum)
+        device = device_of(datum)
+        values = (log_prob, standard_error, *worst, found.divergences, found.acceptance, found.lost)
+        first, second, *rest = torch.tensor(values, dtype=torch.float64, device=device).unsqueeze(1)  # each (data,)
+        diagnostics = dict(zip(_DIAGNOSTICS, rest, strict=True))
+        draws = Draws(log_likelihood=latents.pop(""), latents=latents, chains=run.chains)
+        return BlockEstimate(
+            first,
+            second,
+            ess=diagnostics["ess_bulk"],
+            diagnostics=diagnostics,
+            draws=draws,
             evaluations=evaluations,
-            seconds=time.perf_counter() - start,
-            particles=run.chains * run.draws,
-            ess=table["ess_bulk"],
-            draws=Draws(log_likelihood=latents.pop(""), latents=latents),
-            gradients=gradients,
-            diagnostics=table,
-            flagged=_fails(table),
-            notes=tuple(_notes(self.name, table, run.chains, strays)),
+            gradients=found.gradients,
         )
+
+    def finish(self, found: Estimate, whole: Block) -> Estimate:
+        """See `Estimator.finish`."""
+        table = found.diagnostics
+        notes = _notes(self.name, table, self.chains, whole.state.strays)
+        return replace(found, flagged=_fails(table), notes=tuple(notes))
+
+
+@dataclass
+class _Shared:
+    """What all data share."""
+
+    density: LatentDensity
+    strays: int = 0
+    """Points of the bridges' proposals at which the log density was not a number."""
 
 
 def _log_joint(density: LatentDensity, datum: Batch) -> Callable[[Tensor], Tensor]:
@@ -191,14 +198,14 @@ def _latents(density: LatentDensity, values: Tensor, datum: Batch) -> dict[str, 
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _fails(table: dict[str, Tensor]) -> Tensor:
+def _fails(table: Mapping[str, Tensor]) -> Tensor:
     """Whether a diagnostic fails, for each datum: (data,)."""
     ess = torch.minimum(table["ess_bulk"], table["ess_tail"])  # (data,)
     mixed = (table["rhat"] <= RHAT_LIMIT) & (ess >= ESS_LIMIT)
     return ~mixed | (table["divergences"] > 0) | (table["lost"] > 0)
 
 
-def _notes(name: str, table: dict[str, Tensor], chains: int, strays: int) -> list[str]:
+def _notes(name: str, table: Mapping[str, Tensor], chains: int, strays: int) -> list[str]:
     """Which diagnostics fail, and on how many data."""
     rows = len(table["rhat"])
     ess = torch.minimum(table["ess_bulk"], table["ess_tail"])  # (data,)

@@ -19,7 +19,8 @@ from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
 
 from ...estimators.estimate import Estimate, Estimator
-from ...weights.chunks import chunks, evaluation
+from ...weights.chunks import chunks
+from ...weights.evaluation import evaluation
 
 __all__ = ["Method", "PosteriorDraws", "dimension_names", "draw"]
 

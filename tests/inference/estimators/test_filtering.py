@@ -18,9 +18,9 @@ from pyrogen.inference import Comparison, Exact, ImportanceSampling, compare
 from pyrogen.inference.estimators.estimate import Draws
 from pyrogen.inference.estimators.filtering import ParticleFilter
 from pyrogen.inference.estimators.filtering.histories import choose
-from pyrogen.inference.estimators.filtering.islands import Plan, run_islands
+from pyrogen.inference.estimators.filtering.islands import FilterSetup, run_islands
 from pyrogen.inference.estimators.filtering.timeline import timeline
-from pyrogen.inference.weights.chunks import evaluation
+from pyrogen.inference.weights.evaluation import evaluation
 from pyrogen.models import HiddenMarkov, LinearGaussianSSM, LinearGaussianVAE
 
 F64 = torch.float64
@@ -253,7 +253,7 @@ def test_ancestors_are_the_first_step_s_particles_with_descendants():
     pair, x = linear()
     with evaluation(pair):
         structure = pair.structure(x)
-        plan = Plan(pair, structure, timeline(pair, x, structure), 40, 3, 0.9, guided=True)
+        plan = FilterSetup(pair, structure, timeline(pair, x, structure), 40, 3, 0.9, guided=True)
         torch.manual_seed(11)
         found = run_islands(plan, x)
     first = found.latents["z_0"][..., 0].reshape(40, 3, 6)  # (particles, islands, data)

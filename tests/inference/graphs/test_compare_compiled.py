@@ -13,7 +13,8 @@ from torch import nn
 from pyrogen import Pair
 from pyrogen.errors import GraphMismatch, NotPerDatum, NotTraceable, PairError
 from pyrogen.inference import ELBO, IWAE, ImportanceSampling, Renyi, compare
-from pyrogen.inference.weights.chunk_weights import _difference, compiling
+from pyrogen.inference.graphs import SharedGraphs
+from pyrogen.inference.weights.chunk_weights import _difference
 from pyrogen.inference.weights.chunks import log_weights
 from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
 
@@ -105,27 +106,30 @@ def test_chunks_of_one_shape_share_a_graph():
         torch.manual_seed(1)
         expected = log_weights(pair, batch, particles)
         torch.manual_seed(1)
-        with compiling("graph") as report:
-            seen = log_weights(pair, batch, particles)
-            assert 1 <= report.graphs <= 4
-            before = report.graphs
-            log_weights(pair, batch, particles)
+        graphs = SharedGraphs("graph")
+        report = graphs.report
+        seen = log_weights(pair, batch, particles, compile=graphs)
+        assert 1 <= report.graphs <= 4
+        before = report.graphs
+        log_weights(pair, batch, particles, compile=graphs)
         assert report.graphs == before
         assert report.checks > before
         assert report.fallback is None
         torch.testing.assert_close(seen, expected)
 
 
-def test_compiling_ends_with_its_block():
-    with compiling("graph") as report:
-        pass
-    log_weights(LinearGaussianVAE((3,), latent=2), real(), 5)
-    assert report.graphs == 0
-    with compiling("graph") as outer:
-        with compiling(False) as inner:
-            log_weights(LinearGaussianVAE((3,), latent=2), real(), 5)
-        log_weights(LinearGaussianVAE((3,), latent=2), real(), 5)
-    assert (inner.graphs, outer.graphs) == (0, 1)
+def test_estimates_share_the_graphs_that_they_are_handed():
+    pair, graphs = LinearGaussianVAE((3,), latent=2), SharedGraphs("graph")
+    log_weights(pair, real(), 5)
+    assert graphs.report.graphs == 0
+    for estimator in (IWAE(5, draws=8), ImportanceSampling(40), ImportanceSampling(40, smoothing=False)):
+        estimator.estimate(pair, real(), compile=graphs)
+    assert graphs.report.graphs == 1
+    none = SharedGraphs(False)
+    ImportanceSampling(40).estimate(pair, real(), compile=none)
+    assert not none
+    assert none.report.graphs == 0
+    assert SharedGraphs.of(graphs) is graphs
 
 
 @pytest.mark.parametrize("row", [0, 999])

@@ -14,8 +14,8 @@ from torch import nn
 
 from pyrogen import Pair
 from pyrogen.inference import ELBO
+from pyrogen.inference.graphs import SharedGraphs, shared
 from pyrogen.inference.graphs.products import least_flops
-from pyrogen.inference.weights import chunk_weights as weigher
 from pyrogen.inference.weights.chunks import log_weights
 from pyrogen.models import LinearGaussianVAE
 
@@ -78,13 +78,14 @@ def test_steps_are_those_of_the_pair(train, assert_same):
 
 
 def test_log_weights_are_those_of_the_pair(monkeypatch):
-    monkeypatch.setattr(weigher, "_COMPILE_AFTER", 1)  # chunks
+    monkeypatch.setattr(shared, "_COMPILE_AFTER", 1)  # chunks
     torch.manual_seed(0)
     pair, weights = LinearGaussianVAE((3,), latent=2), {}
     for compile in (False, True):
         torch.manual_seed(1)
-        with weigher.compiling(compile) as report:
-            weights[compile] = log_weights(pair, BATCHES[0], 1024)
+        graphs = SharedGraphs(compile)
+        weights[compile] = log_weights(pair, BATCHES[0], 1024, compile=graphs)
+    report = graphs.report
     assert (report.backend, report.compilations) == ("inductor", 1)
     torch.testing.assert_close(weights[True], weights[False], rtol=1e-4, atol=1e-5)
 

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pyrogen import Pair
 from pyrogen.data import load
 from pyrogen.errors import CheckpointError, ConfigurationError, NonFiniteLoss, PairError
-from pyrogen.inference import ELBO, IWAE, Estimator, Exact, fit, linear_warmup, load_checkpoint, restore
+from pyrogen.inference import ELBO, IWAE, BlockEstimate, Estimator, Exact, fit, linear_warmup, load_checkpoint, restore
 from pyrogen.inference.training.checkpoints import CHECKPOINT, save_checkpoint
 from pyrogen.models import VAE, DiscreteVAE, LinearGaussianVAE
 
@@ -279,16 +279,15 @@ def test_a_loss_that_is_not_finite_stops_with_step_sites_and_a_good_checkpoint(t
 
 def test_early_stopping_goes_back_to_the_best(tmp_path):
     class Scripted(Estimator):
-        name = "scripted"
+        name, kind, particles = "scripted", "lower", 1
 
         def __init__(self):
             self.values = iter([1.0, 3.0, 2.0, 2.5, 9.0])
             self.seen = []
 
-        def estimate(self, pair, batch, *, progress=False):
-            self.seen.append(weights(pair))
-            found = Exact().estimate(pair, batch)
-            return type(found)("scripted", "lower", found.log_prob * 0 + next(self.values), found.log_prob, 0, 0.0)
+        def block(self, block):
+            self.seen.append(weights(block.pair))
+            return BlockEstimate(torch.full((block.rows,), next(self.values)), torch.ones(block.rows))
 
     x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
     validator = Scripted()

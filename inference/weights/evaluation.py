@@ -1,0 +1,95 @@
+"""A pair in evaluation: its mode, and what it and its data must be, each refusal once.
+
+Axes: data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyrogen.batch import Batch, arguments, device_of, index
+from pyrogen.errors import NotPerDatum, PairError
+from pyrogen.pair import Pair
+from pyrogen.programs.matching import check_observed
+from pyrogen.programs.run import Sites
+from pyrogen.programs.structure import Structure, evaluation_mode
+from pyrogen.randomness import forked
+
+from .terms import visit
+
+__all__ = ["check_extremes", "check_observations", "evaluation", "require_per_datum"]
+
+
+@contextmanager
+def evaluation(pair: Pair) -> Iterator[None]:
+    """Evaluate a pair: no gradients, modules in evaluation mode, and no validation (the probe has done it)."""
+    with torch.no_grad(), evaluation_mode(pair), pyro.validation_enabled(False):
+        yield
+
+
+def require_per_datum(pair: Pair, batch: Batch, use: str = "an estimate", *, together: bool = False) -> Structure:
+    """The structure of a pair, each of whose data has latents and a log weight of its own.
+
+    Args:
+        pair: the pair.
+        batch: the data.
+        use: what it is wanted for.
+        together: whether several particles have to run at once.
+
+    Raises:
+        NotPerDatum: a site is shared by the data or scaled, or the data are subsampled; the message names site or plate.
+        PairError: the pair does not run for several particles at once.
+    """
+    structure = pair.structure(batch)
+    structure.require_per_datum(use)
+    if structure.subsampled:
+        raise NotPerDatum(
+            f"plate '{pair.data_plate}' draws a subsample of the batch, and {use} needs every datum",
+            remedy="pass the data of interest as the batch, and give the plate no subsample_size when you evaluate",
+        )
+    if together and structure.loop is not None:
+        raise PairError(f"the pair does not run for several particles at once: {structure.loop}")
+    return structure
+
+
+def check_observations(model: Sites, rows: Sequence[int]) -> None:
+    """Refuse data outside the support of what observes them; `rows` are their numbers, for the message.
+
+    Raises:
+        PairError: with site, index, value and remedy.
+    """
+    for name, site in model.visited.items():
+        if site.observed and site.dim is not None:
+            axis = site.value.dim() - site.fn.event_dim + site.dim
+            check_observed(name, site.fn, site.value, masked=site.mask is not None, rows=rows, axis=axis)
+
+
+def check_extremes(pair: Pair, batch: Batch) -> None:
+    """Refuse data that hold a value outside the likelihood's support anywhere, by looking at the most extreme ones.
+
+    These are the rows with the least value, with the greatest, and with the one farthest from a whole number.
+
+    Raises:
+        PairError: with site, row, value and remedy.
+    """
+    structure = pair.structure(batch)
+    if not structure.amortized or structure.subsampled:
+        return
+    rows: set[int] = set()
+    args, kwargs = arguments(batch)
+    for tensor in (*args, *kwargs.values()):
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
+            flat = tensor.detach().reshape(len(tensor), -1)  # (data, elements)
+            whole = (flat - flat.round()).abs_().amax(1)
+            rows.update(int(place) for place in (flat.amin(1).argmin(), flat.amax(1).argmax(), whole.argmax()))
+    if not rows:
+        return
+    chosen = sorted(rows)
+    part = index(batch, torch.tensor(chosen, device=device_of(batch)))
+    with evaluation(pair), forked(batch):
+        check_observations(visit(pair, part, structure)[1], chosen)
