@@ -28,9 +28,9 @@ from pyrogen.run_directory import fingerprint
 
 from ..estimators.estimate import Curve, Draws, Estimate, Estimator
 from ..estimators.result_files import as_chains, as_draws, load_arviz, read_netcdf
+from ..estimators.shares import estimate_in_shares
 from ..estimators.standard_errors import mean_and_error
 from ..graphs import Compile, SharedGraphs
-from ..training.sharing import estimate_in_shares
 from ..training.training_rows import evaluation_batch
 from .saved_result import SavedResult, description, named, plain, restored
 
@@ -227,6 +227,7 @@ class Comparison(SavedResult):
         if drawn is not None:
             groups = arviz.from_dict(
                 posterior={name: as_chains(value) for name, value in drawn.latents.items()},
+                posterior_attrs={} if drawn.chains is None else {"markov_chains": drawn.chains},
                 log_likelihood={"x": as_chains(drawn.log_likelihood)},
                 dims={**{name: ["data"] for name in drawn.latents}, "x": ["data"]},
             )
@@ -279,4 +280,5 @@ def _saved_draws(path: Path) -> Draws | None:
     return Draws(
         latents={str(name): as_draws(values) for name, values in found.posterior.items()},
         log_likelihood=as_draws(found.log_likelihood["x"]),
+        chains=None if (chains := found.posterior.attrs.get("markov_chains")) is None else int(chains),
     )

@@ -20,9 +20,9 @@ from pyrogen.processes import Processes
 from pyrogen.run_directory import forget_results
 
 from ..estimators.estimate import Estimator
+from ..estimators.shares import estimate_in_shares
 from .checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from .history import History, Row
-from .sharing import estimate_in_shares
 from .trainer import Trainer
 from .training_rows import evaluation_batch
 

@@ -24,12 +24,12 @@ from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.processes import Processes
 
+from ..estimators.shares import share
 from ..objectives.objective import Objective, State
 from ..weights.terms import visit
 from .checkpoints import generator_states, load_parameters, set_generator_states
 from .fused_steps import FusedSteps
 from .phases import TrainedPhase
-from .sharing import share
 from .training_rows import Rows
 
 __all__ = ["Trainer"]

@@ -198,7 +198,8 @@ def _reference(found: Sequence[PosteriorDraws], evidence: Mapping[str, Estimate]
         if estimate is None:
             return (3 if method.exact else 0), 0.0
         mean = float(estimate.log_prob.mean())
-        return (2 if "ess_bulk" in estimate.diagnostics else 1), mean if math.isfinite(mean) else -math.inf
+        chains = estimate.draws is not None and estimate.draws.chains is not None
+        return (2 if chains else 1), mean if math.isfinite(mean) else -math.inf
 
     return max(found, key=rank).name
 

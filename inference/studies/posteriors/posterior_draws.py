@@ -153,7 +153,7 @@ def _thinned(estimate: Estimate, draws: int) -> PosteriorDraws:
     count = float(len(kept))
     known = torch.full_like(estimate.log_prob, count) if estimate.ess is None else estimate.ess
     known = known.detach().double().cpu().nan_to_num(nan=1.0).clamp(min=1.0)
-    if "ess_bulk" in estimate.diagnostics or estimate.ess is None:
+    if estimate.draws.chains is not None or estimate.ess is None:
         effective = independent = known.clamp(max=count)
     else:
         effective = 1 / (1 / count + 1 / known)

@@ -118,6 +118,10 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, table):
     assert torch.equal(draws.latents["z"], saved.latents["z"])
     assert torch.equal(draws.log_likelihood, saved.log_likelihood)
     assert again["ELBO"].draws is None
+    assert saved.chains is None
+    chained = replace(table["IS(2000)"], draws=replace(draws, chains=2))
+    Comparison([chained], table.data).save(tmp_path / "chains")
+    assert Comparison.load(tmp_path / "chains")["IS(2000)"].draws.chains == 2
     assert json.loads((tmp_path / "comparison.json").read_text())["version"] == 1
     assert not list(tmp_path.glob("*.tmp"))
 

@@ -17,7 +17,7 @@ from pyro import distributions as dist
 
 from pyrogen.errors import CheckpointError, ConfigurationError, ProcessError
 from pyrogen.inference import ELBO, IWAE, ImportanceSampling, compare, fit, load_checkpoint
-from pyrogen.inference.training.sharing import share
+from pyrogen.inference.estimators.shares import share
 from pyrogen.processes import Processes, joined, own_device, stream
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -94,8 +94,7 @@ def chains(draws, ess):
         1,
         1.0,
         ess=torch.full((draws.shape[1],), float(ess)),
-        draws=Draws({"z": draws}, torch.zeros(draws.shape[:2])),
-        diagnostics={"ess_bulk": torch.full((draws.shape[1],), float(ess))},
+        draws=Draws({"z": draws}, torch.zeros(draws.shape[:2]), chains=1),
     )
 
 
