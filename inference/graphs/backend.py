@@ -10,6 +10,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -17,9 +18,8 @@ from torch import Tensor
 
 from pyrogen.errors import ConfigurationError
 
-from .cross_entropy import share_exponentials
 from .internals import compile_errors, compiled_with_inductor
-from .products import least_flops, use_onednn
+from .passes import least_flops, least_seconds, share_exponentials, use_onednn
 from .tracing import Graph, own_generators
 
 __all__ = ["Backend", "CompilerMissing", "Executable", "build", "copied"]
@@ -83,8 +83,10 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
             with own_generators(example[0].device), torch.no_grad():
                 call = compiled_with_inductor(module, copies, options)
                 call(*copies)
-                if on_cpu and _is_faster(uncompiled, call, copies):
-                    call, backend = uncompiled, "graph"
+                if on_cpu:
+                    plain, compiled = least_seconds(partial(uncompiled, *copies), partial(call, *copies), rounds=7)
+                    if plain < _CLEARLY * compiled:
+                        call, backend = uncompiled, "graph"
         except Exception as error:
             if not _is_about_the_compiler(error):
                 raise
@@ -105,17 +107,6 @@ def copied(tensor: Tensor) -> Tensor:
         return tensor.detach()  # which nothing can write to
     result = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
     return result.copy_(tensor.detach())
-
-
-def _is_faster(first: Callable[..., Any], second: Callable[..., Any], tensors: Sequence[Tensor], rounds: int = 7) -> bool:
-    """Whether a call takes clearly less time than another one, the least of a few times that they take turns."""
-    least = [float("inf"), float("inf")]
-    for _ in range(rounds):
-        for number, call in enumerate((first, second)):
-            started = time.perf_counter()
-            call(*tensors)
-            least[number] = min(least[number], time.perf_counter() - started)
-    return least[0] < _CLEARLY * least[1]
 
 
 def _is_about_the_compiler(error: BaseException | None) -> bool:

@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrogen.errors import NotTraceable
 from pyrogen.inference import ELBO, IWAE, Renyi, compiled_svi
-from pyrogen.inference.graphs import PureProgram, backend, products, record
+from pyrogen.inference.graphs import PureProgram, backend, passes, record
 from pyrogen.inference.graphs.compiled_function import SITE
 from pyrogen.inference.graphs.internals import has_onednn_linear
 from pyrogen.inference.training.recorded_loss import GRADIENT, Layout, LossAndGradient
@@ -154,7 +154,7 @@ def test_products_are_those_of_torch(bias):
             return torch.addmm(vector.expand(*shape), first, second)
 
         module = graph_of(product, first, second, vector)
-        count = products.use_onednn(module, 0.0)
+        count = passes.use_onednn(module, 0.0)
         assert count == (bias in ("none", "vector")), (one, other)
         seen, expected = module(first, second, vector), product(first, second, vector)
         torch.testing.assert_close(seen, expected, rtol=1e-5, atol=1e-5)
@@ -166,10 +166,10 @@ def test_small_products_stay_where_they_are():
     first, second = torch.randn(6, 7), torch.randn(7, 5)
     for from_flops, count in ((2 * 6 * 7 * 5 + 1, 0), (2 * 6 * 7 * 5, 1), (float("inf"), 0)):
         module = graph_of(lambda a, b: a @ b, first, second)
-        assert products.use_onednn(module, from_flops) == count
+        assert passes.use_onednn(module, from_flops) == count
         assert (torch.ops.pyrogen.linear.default in [n.target for n in module.graph.nodes]) == bool(count)
     double = graph_of(lambda a, b: a @ b, first.double(), second.double())
-    assert products.use_onednn(double, 0.0) == 0
+    assert passes.use_onednn(double, 0.0) == 0
 
 
 @onednn
@@ -197,23 +197,23 @@ def test_products_of_a_whole_step(monkeypatch, threshold):
 
 
 def test_without_onednn_all_stays_as_it_is(monkeypatch):
-    monkeypatch.setattr(products, "has_onednn_linear", lambda: False)
-    products.least_flops.cache_clear()
-    assert products.least_flops(1) == float("inf")
-    products.least_flops.cache_clear()
+    monkeypatch.setattr(passes, "has_onednn_linear", lambda: False)
+    passes.least_flops.cache_clear()
+    assert passes.least_flops(1) == float("inf")
+    passes.least_flops.cache_clear()
 
 
 def test_the_advantage_is_measured_once_for_each_number_of_threads(monkeypatch):
     measured = []
-    monkeypatch.setattr(products, "_least_seconds", lambda *calls, **_: measured.append(1) or [1.0, 2.0])
-    monkeypatch.setattr(products, "has_onednn_linear", lambda: True)
-    products.least_flops.cache_clear()
-    assert products.least_flops(1) == float("inf")  # torch's own is faster for the largest
-    assert products.least_flops(1) == float("inf")
+    monkeypatch.setattr(passes, "least_seconds", lambda *calls, **_: measured.append(1) or [1.0, 2.0])
+    monkeypatch.setattr(passes, "has_onednn_linear", lambda: True)
+    passes.least_flops.cache_clear()
+    assert passes.least_flops(1) == float("inf")  # torch's own is faster for the largest
+    assert passes.least_flops(1) == float("inf")
     assert len(measured) == 1
-    monkeypatch.setattr(products, "_least_seconds", lambda *calls, **_: [2.0, 1.0])
-    assert products.least_flops(2) == min(2.0 * a * b * c for a, b, c in products._SIZES)
-    products.least_flops.cache_clear()
+    monkeypatch.setattr(passes, "least_seconds", lambda *calls, **_: [2.0, 1.0])
+    assert passes.least_flops(2) == min(2.0 * a * b * c for a, b, c in passes._SIZES)
+    passes.least_flops.cache_clear()
 
 
 META = {

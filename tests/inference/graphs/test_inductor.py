@@ -15,7 +15,7 @@ from torch import nn
 from pyrogen import Pair
 from pyrogen.inference import ELBO
 from pyrogen.inference.graphs import SharedGraphs, shared
-from pyrogen.inference.graphs.products import least_flops
+from pyrogen.inference.graphs.passes import least_flops
 from pyrogen.inference.weights.chunks import log_weights
 from pyrogen.models import LinearGaussianVAE
 

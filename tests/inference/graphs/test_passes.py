@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pyrogen.inference.graphs.cross_entropy import share_exponentials
+from pyrogen.inference.graphs.passes import share_exponentials
 
 
 def loss_and_slope(x, t):
