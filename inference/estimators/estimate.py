@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch, length
+from pyrogen.errors import PairError
 from pyrogen.limits import KHAT_LIMIT
 from pyrogen.pair import Pair
 
@@ -208,11 +209,6 @@ class Estimator(ABC):
         """Particles drawn for each datum: the attribute `particles`, unless a subclass says otherwise; 0 where none are."""
         return getattr(self, "particles", 0)
 
-    @property
-    def freedom(self) -> int | None:
-        """See `Estimate`."""
-        return None
-
     @abstractmethod
     def block(self, block: Block) -> BlockEstimate:
         """Estimate log p(x) of the data of a block, in evaluation mode and without gradients.
@@ -276,7 +272,7 @@ class Estimator(ABC):
         """
         started = time.perf_counter()
         self.require(pair, batch)
-        pair, table = self.subject(pair), _Table(length(batch))
+        pair, table = self.subject(pair), _Table(self.name, length(batch))
         with evaluation(pair):
             whole = self.begin(all_data(pair, batch, max_bytes=self.max_bytes, compile=compile, progress=progress))
             for block in whole.split():
@@ -291,10 +287,9 @@ class Estimator(ABC):
             seconds=0.0,
             particles=self.particles_per_datum,
             gradients=table.gradients,
-            freedom=self.freedom,
             **table.columns,
             diagnostics=table.diagnostics,
-            draws=table.draws(),
+            draws=table.draws,
         )
         return replace(self.finish(found, whole), seconds=time.perf_counter() - started)
 
@@ -313,34 +308,34 @@ class _Table:
     the heap, which then grows with the number of data.
     """
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
+    def __init__(self, name: str, rows: int) -> None:
+        self.name, self.rows = name, rows
         self.columns: dict[str, Any] = {}
         self.diagnostics: dict[str, Tensor] = {}
         self.latents: dict[str, Tensor] = {}
-        self.log_likelihood: dict[str, Tensor] = {}
-        self.chains: int | None = None
+        self.draws: Draws | None = None
         self.evaluations, self.gradients = 0.0, 0
 
     def add(self, data: slice, part: BlockEstimate) -> None:
         for name in ("log_prob", "standard_error", "khat", "ess"):
-            value = getattr(part, name)
-            if value is not None:
-                self._put(self.columns, name, value.double(), data, 0)
+            self._put(self.columns, name, getattr(part, name), data)
         for name, value in part.diagnostics.items():
-            self._put(self.diagnostics, name, value.double(), data, 0)
+            self._put(self.diagnostics, name, value, data)
         if part.draws is not None:
-            self.chains = part.draws.chains
-            self._put(self.log_likelihood, "", part.draws.log_likelihood, data, 1)
-            for name, value in part.draws.latents.items():
-                self._put(self.latents, name, value, data, 1)
+            for name, value in {**part.draws.latents, "": part.draws.log_likelihood}.items():
+                self._put(self.latents, name, value, data, axis=1)
+            latents = {name: value for name, value in self.latents.items() if name}
+            self.draws = Draws(latents, self.latents[""], part.draws.chains)
         self.evaluations += part.evaluations or 0
         self.gradients += part.gradients
 
-    def draws(self) -> Draws | None:
-        return Draws(self.latents, self.log_likelihood[""], self.chains) if self.log_likelihood else None
-
-    def _put(self, columns: dict[str, Tensor], name: str, value: Tensor, data: slice, axis: int) -> None:
+    def _put(self, columns: dict[str, Tensor], name: str, value: Tensor | None, data: slice, axis: int = 0) -> None:
+        if value is None:
+            return
+        shape, rows = value.shape, data.stop - data.start
+        if len(shape) <= axis or shape[axis] != rows:
+            raise PairError(f"{self.name} gives '{name}' of shape {tuple(shape)} for {rows} data: it must be (data,)")
         if name not in columns:
-            columns[name] = value.new_zeros(*value.shape[:axis], self.rows, *value.shape[axis + 1 :])
-        columns[name].narrow(axis, data.start, data.stop - data.start).copy_(value)
+            dtype = value.dtype if axis else torch.float64
+            columns[name] = value.new_zeros(*shape[:axis], self.rows, *shape[axis + 1 :], dtype=dtype)
+        columns[name].narrow(axis, data.start, rows).copy_(value)

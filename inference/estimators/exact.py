@@ -28,7 +28,6 @@ class Exact(Estimator):
 
     def require(self, pair: Pair, batch: Batch) -> None:
         """See `Estimator.require`."""
-        super().require(pair, batch)
         if getattr(pair, "log_evidence", None) is None:
             raise PairError(
                 f"{type(pair).__name__} offers no exact evidence: give it a method log_evidence(batch) of shape (data,), "

@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import pyro.poutine as poutine
 import pytest
 import torch
+from oracles import sequences
 from torch import nn
 
 from pyrogen import Pair
@@ -17,25 +18,19 @@ from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
 from pyrogen.inference import Comparison, Exact, ImportanceSampling, compare
 from pyrogen.inference.estimators.estimate import Draws
 from pyrogen.inference.estimators.filtering import ParticleFilter
-from pyrogen.inference.estimators.filtering.histories import choose
-from pyrogen.inference.estimators.filtering.islands import FilterSetup, run_islands
+from pyrogen.inference.estimators.filtering.islands import Islands
+from pyrogen.inference.estimators.filtering.particle_filter import _choose
 from pyrogen.inference.estimators.filtering.timeline import timeline
 from pyrogen.inference.weights.evaluation import evaluation
-from pyrogen.models import HiddenMarkov, LinearGaussianSSM, LinearGaussianVAE
+from pyrogen.models import HiddenMarkov, LinearGaussianVAE
 
 F64 = torch.float64
 
 
-def linear(steps=8, data=6):
-    torch.manual_seed(1)
-    pair = LinearGaussianSSM((steps, 2), latent=2, noise=0.7).double()
-    return pair, torch.randn(data, 2 * steps, dtype=F64)
-
-
-def hidden(steps=10, data=6):
+def hidden(rows=6, steps=10):
     torch.manual_seed(2)
     pair = HiddenMarkov((steps, 2), states=3).double()
-    return pair, torch.rand(data, 2 * steps, dtype=F64).round()
+    return pair, torch.rand(rows, 2 * steps, dtype=F64).round()
 
 
 def agrees(found, expected, errors=5.0):
@@ -45,7 +40,7 @@ def agrees(found, expected, errors=5.0):
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("guide", ["exact", "optimal", "off", "prior"])
 def test_it_finds_the_kalman_filter_s_evidence(guide, threshold):
-    pair, x = linear()
+    pair, x = sequences()
     if guide == "exact":
         pair.set_exact_guide()
     elif guide == "optimal":
@@ -78,11 +73,11 @@ def test_it_finds_the_forward_recursion_s_evidence(guided):
     assert found.diagnostics["resamplings"].min() > 0.5
 
 
-@pytest.mark.parametrize("make", [linear, hidden])
+@pytest.mark.parametrize("make", [sequences, hidden])
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
 def test_the_evidence_is_unbiased_with_few_particles(make, threshold):
     """The mean over 8,000 filters of 6 particles, in units of the truth, is 1."""
-    pair, x = make(steps=6, data=1)
+    pair, x = make(steps=6, rows=1)
     pair.set_optimal_filter()
     torch.manual_seed(5)
     found = ParticleFilter(6, islands=40, ess_threshold=threshold, draws=0).estimate(pair, x.expand(200, -1))
@@ -95,7 +90,7 @@ def test_the_evidence_is_unbiased_with_few_particles(make, threshold):
 
 
 def test_the_standard_error_is_the_spread_of_independent_estimates():
-    pair, x = linear(steps=5, data=1)
+    pair, x = sequences(steps=5, rows=1)
     torch.manual_seed(6)
     found = ParticleFilter(30, islands=20, proposal="prior", draws=0).estimate(pair, x.expand(1000, -1))
     # The standard error of a standard deviation of 1,000 normals is its 1/45th part.
@@ -154,7 +149,7 @@ def test_a_nonlinear_model_against_quadrature(proposal):
 
 def test_sequences_of_different_lengths_have_the_evidence_of_their_own_steps():
     lengths = torch.tensor([1, 3, 8, 5, 2, 8])
-    for pair, x in (linear(), hidden(steps=8)):
+    for pair, x in (sequences(), hidden(steps=8)):
         pair.set_optimal_filter()
         torch.manual_seed(8)
         found = ParticleFilter(100, islands=50).estimate(pair, (x, lengths))
@@ -250,12 +245,13 @@ def test_a_program_whose_state_depends_on_all_earlier_draws(proposal):
 
 
 def test_ancestors_are_the_first_step_s_particles_with_descendants():
-    pair, x = linear()
+    pair, x = sequences()
     with evaluation(pair):
         structure = pair.structure(x)
-        plan = FilterSetup(pair, structure, timeline(pair, x, structure), 40, 3, 0.9, guided=True)
+        times, sizes = timeline(pair, x, structure), {"particles": 40, "islands": 3, "threshold": 0.9}
+        filters = Islands(pair, x, times, nesting=structure.nesting, guided=True, **sizes)
         torch.manual_seed(11)
-        found = run_islands(plan, x)
+        found = filters.filtered()
     first = found.latents["z_0"][..., 0].reshape(40, 3, 6)  # (particles, islands, data)
     distinct = [[len(first[:, i, j].unique()) for j in range(6)] for i in range(3)]
     assert found.ancestors.tolist() == distinct
@@ -265,7 +261,7 @@ def test_ancestors_are_the_first_step_s_particles_with_descendants():
 
 
 def test_draws_are_histories_from_the_posterior():
-    pair, x = hidden(steps=5, data=3)
+    pair, x = hidden(steps=5, rows=3)
     torch.manual_seed(11)
     estimate = ParticleFilter(20_000, islands=2, draws=4000).estimate(pair, x)
     states = torch.stack([estimate.draws.latents[f"z_{t}"] for t in range(5)], -1)  # (draws, data, steps)
@@ -402,7 +398,7 @@ def test_groups_of_islands_are_drawn_from_in_proportion_to_their_evidence():
     groups = [Draws({"z": torch.full((4000, 2), value)}, torch.zeros(4000, 2)) for value in (0.0, 1.0)]
     log_evidence = torch.tensor([[0.0, -math.inf], [math.log(2), -math.inf], [0.0, -math.inf]], dtype=F64)
     torch.manual_seed(23)
-    share = choose(groups, log_evidence, 2).latents["z"].double().mean(0)
+    share = _choose(groups, log_evidence, 2).latents["z"].double().mean(0)
     expected = torch.tensor([0.25, 0.5], dtype=F64)
     assert ((share - expected).abs() < 5 * (expected * (1 - expected) / 4000).sqrt()).all()
 
@@ -475,7 +471,7 @@ def test_a_datum_that_no_particle_explains_is_alone_in_that():
 
 def test_little_memory_takes_more_turns_to_the_same():
     """Few data and few islands at a time: each datum's estimate is near its own evidence."""
-    pair, x = linear(data=9)
+    pair, x = sequences(rows=9)
     x = x * torch.linspace(0.2, 2, 9, dtype=F64).unsqueeze(-1)
     pair.set_optimal_filter()
     for max_bytes in (10**7, 2 * 10**6):
@@ -498,14 +494,14 @@ def test_little_memory_takes_more_turns_to_the_same():
 
 
 def test_single_precision_will_do():
-    pair, x = linear(steps=20, data=4)
+    pair, x = sequences(steps=20, rows=4)
     torch.manual_seed(19)
     pair.set_optimal_filter()
     expected = pair.log_evidence(x)
     found = ParticleFilter(100, islands=30).estimate(pair.float(), x.float())
     assert agrees(found, expected)
     assert found.draws.latents["z_0"].dtype == torch.float32
-    pair, x = hidden(steps=20, data=4)
+    pair, x = hidden(steps=20, rows=4)
     assert agrees(ParticleFilter(100, islands=30).estimate(pair.float(), x.float()), pair.double().log_evidence(x))
 
 
@@ -516,7 +512,7 @@ def test_many_resamplings_cost_no_more_than_the_one_filter_that_has_most():
 
 
 def test_it_takes_its_place_in_a_comparison(tmp_path):
-    pair, x = linear(data=3)
+    pair, x = sequences(rows=3)
     pair.set_optimal_filter()
     pair.train()
     torch.manual_seed(20)
