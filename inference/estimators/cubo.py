@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import ConfigurationError, require_at_least
 
 from ..weights.chunks import Block
 from ..weights.memory import DEFAULT_MAX_BYTES
@@ -56,8 +56,7 @@ class CUBO(Estimator):
     def __init__(self, order: float = 2.0, particles: int = 5000, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         if not 1 < order < math.inf:
             raise ConfigurationError(f"order must be a number above 1 (at 1 it is the evidence itself), not {order}")
-        if particles < 2:
-            raise ConfigurationError(f"particles must be at least 2, to have a standard error, not {particles}")
+        require_at_least(2, particles=particles)
         self.order, self.particles, self.max_bytes = float(order), particles, max_bytes
         self.name = f"CUBO({order:g}, {particles})"
 

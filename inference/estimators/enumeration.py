@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
 from pyrogen.batch import Batch, arguments, length
-from pyrogen.errors import ConfigurationError, PairError, PyrogenError
+from pyrogen.errors import PairError, PyrogenError, require_at_least
 from pyrogen.pair import Pair
 from pyrogen.programs.run import run_model
 from pyrogen.programs.structure import Structure
@@ -64,8 +64,7 @@ class Enumeration(Estimator):
     name, kind = "Enumeration", "exact"
 
     def __init__(self, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        if max_bytes < 1:
-            raise ConfigurationError(f"max_bytes must be positive, not {max_bytes}")
+        require_at_least(1, max_bytes=max_bytes)
         self.max_bytes = max_bytes
 
     def require(self, pair: Pair, batch: Batch) -> None:

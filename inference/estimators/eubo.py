@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch, arguments, device_of, index, length
-from pyrogen.errors import ConfigurationError, PairError
+from pyrogen.errors import ConfigurationError, PairError, require_at_least
 from pyrogen.pair import Pair
 from pyrogen.programs.run import Site, run_guide
 from pyrogen.programs.structure import Structure
@@ -68,8 +68,7 @@ class EUBO(Estimator):
     kind = "upper"
 
     def __init__(self, draws: int = 1000, *, by: Estimator | None = None) -> None:
-        if draws < 2:
-            raise ConfigurationError(f"draws must be at least 2, to have a standard error, not {draws}")
+        require_at_least(2, draws=draws)
         self.draws, self.by = draws, by
         self.name = f"EUBO({draws})" if by is None else f"EUBO(by {by.name})"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import require_at_least
 
 from ..weights.chunks import Block, Chunk
 from ..weights.memory import DEFAULT_MAX_BYTES
@@ -50,10 +50,8 @@ class ImportanceSampling(Estimator):
         smoothing: bool = True,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
-        if particles < 2:
-            raise ConfigurationError(f"particles must be at least 2, to have a standard error, not {particles}")
-        if draws < 0:
-            raise ConfigurationError(f"draws must not be negative, and it is {draws}")
+        require_at_least(2, particles=particles)
+        require_at_least(0, draws=draws)
         self.particles, self.draws, self.smoothing, self.max_bytes = particles, draws, smoothing, max_bytes
         self.name = f"IS({particles})" if smoothing else f"plain IS({particles})"
 

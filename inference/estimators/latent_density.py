@@ -24,9 +24,19 @@ from ..weights.evaluation import evaluation, require_per_datum
 from ..weights.memory import first_data
 from ..weights.terms import LogTerms, reduce_site
 
-__all__ = ["Initial", "LatentDensity", "Terms"]
+__all__ = ["Initial", "LatentDensity", "Terms", "require_initial"]
 
 Initial: TypeAlias = Literal["prior", "guide"]
+
+
+def require_initial(initial: str) -> None:
+    """Refuse what is no place for a path to begin at.
+
+    Raises:
+        ConfigurationError: it is neither the prior nor the guide.
+    """
+    if initial not in ("prior", "guide"):
+        raise ConfigurationError(f"unknown initial distribution {initial!r}: use 'prior' or 'guide'")
 
 
 class Terms(NamedTuple):
@@ -78,8 +88,7 @@ class LatentDensity:
     """
 
     def __init__(self, pair: Pair, batch: Batch, *, initial: Initial = "prior") -> None:
-        if initial not in ("prior", "guide"):
-            raise ConfigurationError(f"unknown initial distribution {initial!r}: use 'prior' or 'guide'")
+        require_initial(initial)
         self.pair, self.initial = pair, initial
         self.structure = require_per_datum(pair, batch, "moving each datum's latents", together=True)
         self._places: list[_Place] = []

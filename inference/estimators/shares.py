@@ -49,15 +49,7 @@ def estimate_in_shares(
     """An estimate for all data, of which each process has made its share; all of them get the whole.
 
     Data that cannot be split (too few, or a pair that runs on all of them together only) are left to the first process.
-
-    Args:
-        estimator: what to estimate with.
-        pair: the pair, with the same parameters in every process.
-        batch: all data, in every process.
-        processes: the processes.
-        seed: seeds the particles.
-        compile: see `Estimator.estimate`.
-        progress: show a progress bar, in the first process.
+    Every process has all data and the same parameters; see `Estimator.estimate`.
     """
 
     def made(part: Batch, seed: int) -> Estimate:

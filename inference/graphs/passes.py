@@ -16,8 +16,8 @@ As e is at most 1, the logarithm loses less than 6e-8 nats an element in single 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -65,14 +65,19 @@ def least_flops(threads: int) -> float:
         layouts = ((x, weight.t()), (slope, weight), (slope.t(), x))
         with torch.inference_mode():
             own, other = least_seconds(
-                lambda layouts=layouts: [torch.mm(first, second) for first, second in layouts],
-                lambda layouts=layouts: [onednn_linear(first, second.t(), None) for first, second in layouts],
+                partial(_all, torch.mm, layouts),
+                partial(_all, onednn_linear, [(first, second.t(), None) for first, second in layouts]),
                 rounds=15,
             )
         if own < _ADVANTAGE * other:
             break
         faster_from = 2.0 * rows * inner * columns
     return faster_from
+
+
+def _all(product: Callable[..., Tensor], arguments: Iterable[tuple[Tensor | None, ...]]) -> None:
+    for given in arguments:
+        product(*given)
 
 
 def least_seconds(*calls: Callable[[], Any], rounds: int) -> list[float]:

@@ -34,15 +34,7 @@ _TOLERANCE = 2e-5  # of the largest log weight, or of one nat
 
 
 def chunk_weights(pair: Pair, structure: Structure, graphs: SharedGraphs, *, analytic: bool, chunks: int) -> ChunkWeights:
-    """What computes the chunks of an estimate.
-
-    Args:
-        pair: the pair, in evaluation mode.
-        structure: what ``pair.structure(batch)`` says.
-        graphs: the recorded graphs to use, or none, which is false.
-        analytic: take the KL divergence of a latent in closed form where that is right.
-        chunks: how many are to come.
-    """
+    """What computes the chunks of an estimate, of which so many are to come, by recorded graphs if there are any."""
     if graphs:
         return _ByGraph(pair, structure, graphs, analytic, chunks)
     return lambda batch, particles, row: _by_pair(pair, structure, batch, particles, row, analytic=analytic)

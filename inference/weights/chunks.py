@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import trange
 
 from pyrogen.batch import Batch, device_of, index, length
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import require_at_least
 from pyrogen.pair import Pair
 from pyrogen.programs.structure import Structure
 
@@ -78,7 +78,7 @@ class Block:
     @property
     def rows(self) -> int:
         """Number of data."""
-        return self.data.stop - self.data.start
+        return int(self.data.stop - self.data.start)
 
     def sized(self, size: int, *, particles_at_once: int = 1, state: Any = None) -> Block:
         """The same data, to be split into blocks of `size` data."""
@@ -90,8 +90,7 @@ class Block:
         Raises:
             ConfigurationError: the particles are none, or a single one takes more memory than there is.
         """
-        if particles < 1:
-            raise ConfigurationError(f"particles must be at least 1, not {particles}")
+        require_at_least(1, particles=particles)
         size, at_once = _chunk_sizes(self.pair, self.batch, self.structure, particles, self.max_bytes)
         return self.sized(size, particles_at_once=at_once)
 

@@ -35,11 +35,7 @@ def evaluation(pair: Pair) -> Iterator[None]:
 def require_per_datum(pair: Pair, batch: Batch, use: str = "an estimate", *, together: bool = False) -> Structure:
     """The structure of a pair, each of whose data has latents and a log weight of its own.
 
-    Args:
-        pair: the pair.
-        batch: the data.
-        use: what it is wanted for.
-        together: whether several particles have to run at once.
+    `use` is what it is wanted for; `together`, whether several particles have to run at once.
 
     Raises:
         NotPerDatum: a site is shared by the data or scaled, or the data are subsampled; the message names site or plate.

@@ -47,28 +47,15 @@ def first_data(batch: Batch, structure: Structure) -> Batch:
 
 
 def bytes_per_row(batch: Batch, structure: Structure, particles: int, run: Callable[[Batch], object]) -> float:
-    """Bytes that a run allocates in all for one particle of one datum; no random number is used up.
-
-    Args:
-        batch: the data.
-        structure: what ``pair.structure(batch)`` says.
-        particles: how many particles `run` takes.
-        run: runs the pair on a few of the data.
-    """
+    """Bytes that `run`, of so many particles, allocates in all for each of a datum; no random number is used up."""
     few = first_data(batch, structure)
     with forked(batch), AllocationCounter() as counter:
         run(few)
-    return max(counter.bytes / (length(few) * particles), 1.0)
+    return max(float(counter.bytes) / (length(few) * particles), 1.0)
 
 
 def rows_that_fit(each: float, max_bytes: int, *, least: int = 1, what: str) -> int:
-    """How many rows of `each` bytes fit a budget.
-
-    Args:
-        each: bytes of a row.
-        max_bytes: the budget.
-        least: how many have to run together.
-        what: what a row is, of one datum, for the message.
+    """How many rows of `each` bytes fit a budget; `what` says for the message what a row is, of one datum.
 
     Raises:
         ConfigurationError: not even the least number of rows fits.

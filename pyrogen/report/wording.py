@@ -14,6 +14,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from pyrogen.limits import KHAT_LIMIT
+
 __all__ = [
     "KHAT_LIMIT",
     "bar",
@@ -28,9 +30,6 @@ __all__ = [
     "measured",
     "plain",
 ]
-
-KHAT_LIMIT = 0.7
-"""Above it the importance weights' tail is so heavy that no estimate made from them can be trusted."""
 
 _NOTHING = "–"
 _BINARIZATION = {

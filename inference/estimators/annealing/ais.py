@@ -6,6 +6,7 @@ Axes: temperatures, chains, data, dims.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -13,25 +14,59 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import require_at_least
 from pyrogen.pair import Pair
 
 from ...weights.chunks import Block
 from ...weights.memory import DEFAULT_MAX_BYTES
 from ...weights.pareto import LogMean, log_mean
 from ..estimate import BlockEstimate, Draws, Estimate, Estimator
-from ..latent_density import Initial, LatentDensity
+from ..latent_density import Initial, LatentDensity, require_initial
 from .mover import Mover, rows_at_once
 from .schedule import AnnealingPath, Schedule, plan, require_schedule
 from .transition import HMC, State, Transition
 
-__all__ = ["Annealed", "AnnealedImportance", "anneal", "log_normal_mean"]
+__all__ = ["Annealed", "AnnealedEstimator", "AnnealedImportance", "anneal", "log_normal_mean"]
 
 _RAISED = 1.25
 _LEAST_SIZE = 0.2  # of the effective number of chains, as a share
 
 
-class AnnealedImportance(Estimator):
+class AnnealedEstimator(Estimator):
+    """What the estimators have in common that move `total` chains of each datum along a path of densities."""
+
+    kind = "consistent"
+
+    def __init__(self, name: str, total: int, initial: Initial, transition: Transition | None, max_bytes: int) -> None:
+        require_initial(initial)
+        self.name = name if initial == "prior" else f"{name} from the guide"
+        self._total, self.initial, self.max_bytes = total, initial, max_bytes
+        self.transition = HMC() if transition is None else transition
+
+    @property
+    def particles_per_datum(self) -> int:
+        """See `Estimator.particles_per_datum`."""
+        return self._total
+
+    def require(self, pair: Pair, batch: Batch) -> None:
+        """See `Estimator.require`."""
+        LatentDensity(pair, batch, initial=self.initial)
+
+    def begin(self, whole: Block) -> Block:
+        """See `Estimator.begin`; the state is the path of densities."""
+        density = LatentDensity(whole.pair, whole.batch, initial=self.initial)
+        return whole.sized(rows_at_once(density, whole.batch, self._total, self.max_bytes), state=density)
+
+    def judged(self, found: Estimate, fails: Tensor, freedom: int, what: str, notes: Sequence[str]) -> Estimate:
+        """An estimate with its degrees of freedom, flags and notes; `what` may have met values that are not finite."""
+        lost = found.diagnostics["lost"]
+        if bool((lost > 0).any()):
+            met = f"{int(lost.sum())} {what} of {int((lost > 0).sum())} data met a value that is not finite"
+            notes = (f"{met}; they count with weight zero, which lowers the estimate", *notes)
+        return replace(found, freedom=freedom, flagged=fails | (lost > 0), notes=tuple(notes))
+
+
+class AnnealedImportance(AnnealedEstimator):
     r"""log p(x) by annealed importance sampling.
 
     Each chain begins at a draw from a known distribution, the prior or the guide, and moves along the path
@@ -68,8 +103,6 @@ class AnnealedImportance(Estimator):
         (torch.Size([3]), torch.Size([3]))
     """
 
-    kind = "consistent"
-
     def __init__(
         self,
         temperatures: int = 1000,
@@ -83,35 +116,10 @@ class AnnealedImportance(Estimator):
         require_schedule(schedule)
         if not isinstance(schedule, str):
             temperatures = len(schedule) - 1
-        if temperatures < 1:
-            raise ConfigurationError(f"temperatures must be at least 1, not {temperatures}")
-        if chains < 2:
-            raise ConfigurationError(f"chains must be at least 2, to have a standard error, not {chains}")
-        if initial not in ("prior", "guide"):
-            raise ConfigurationError(f"unknown initial distribution {initial!r}: use 'prior' or 'guide'")
-        self.temperatures, self.chains, self.initial, self.max_bytes = temperatures, chains, initial, max_bytes
-        self.transition = HMC() if transition is None else transition
-        self.schedule = schedule
-        self.name = f"AIS({temperatures})" if initial == "prior" else f"AIS({temperatures}) from the guide"
-
-    def require(self, pair: Pair, batch: Batch) -> None:
-        """See `Estimator.require`."""
-        LatentDensity(pair, batch, initial=self.initial)
-
-    @property
-    def particles_per_datum(self) -> int:
-        """See `Estimator.particles_per_datum`."""
-        return self.chains
-
-    @property
-    def freedom(self) -> int:
-        """See `Estimator.freedom`."""
-        return self.chains - 1
-
-    def begin(self, whole: Block) -> Block:
-        """See `Estimator.begin`."""
-        density = LatentDensity(whole.pair, whole.batch, initial=self.initial)
-        return whole.sized(rows_at_once(density, whole.batch, self.chains, self.max_bytes), state=density)
+        require_at_least(1, temperatures=temperatures)
+        require_at_least(2, chains=chains)
+        super().__init__(f"AIS({temperatures})", chains, initial, transition, max_bytes)
+        self.temperatures, self.chains, self.schedule = temperatures, chains, schedule
 
     def block(self, block: Block) -> BlockEstimate:
         """See `Estimator.block`."""
@@ -134,18 +142,13 @@ class AnnealedImportance(Estimator):
 
     def finish(self, found: Estimate, whole: Block) -> Estimate:
         """See `Estimator.finish`."""
-        lost, uneven, notes = found.diagnostics["lost"], cast(Tensor, found.ess) < _LEAST_SIZE * self.chains, []
-        if bool((lost > 0).any()):
-            notes.append(
-                f"{int(lost.sum())} chains of {int((lost > 0).sum())} data met a value that is not finite; they count with "
-                "weight zero, which lowers the estimate"
-            )
+        uneven, notes = cast(Tensor, found.ess) < _LEAST_SIZE * self.chains, []
         if bool(uneven.any()):
             notes.append(
                 f"a few of the {self.chains} chains carry most of the weight for {float(uneven.double().mean()):.1%} of the "
                 "data: the estimate is then likely too low and its error too small; use more temperatures"
             )
-        return replace(found, flagged=uneven | (lost > 0), notes=tuple(notes))
+        return self.judged(found, uneven, self.chains - 1, "chains", notes)
 
 
 @dataclass(frozen=True)
@@ -162,15 +165,9 @@ class Annealed:
 def anneal(
     mover: Mover, batch: Batch, state: State, path: AnnealingPath, transition: Transition, *, backwards: bool = False
 ) -> Annealed:
-    """Move chains along a path and weigh them.
+    """Move chains from draws of the initial distribution along a path, and weigh them.
 
-    Args:
-        mover: moves them.
-        batch: the data.
-        state: draws from the initial distribution, or, `backwards`, from the posterior.
-        path: temperatures, step sizes and scales.
-        transition: what moves them at each temperature.
-        backwards: go from 1 to 0; the weights are still those of the way there.
+    `backwards` they go from draws of the posterior, from 1 to 0; the weights are still those of the way there.
     """
     betas, count = path.betas, len(path.betas) - 1
     log_weight = torch.zeros_like(state.slope, dtype=torch.float64)
@@ -195,12 +192,6 @@ def log_normal_mean(log_weight: Tensor) -> LogMean:
     not met; or that of log-normal weights, ``sqrt((exp(s^2) - 1) / K)`` with the variance ``s^2`` of the log weights, where
     that is larger, for log weights that are sums of many small terms are nearly normal. It is raised by a quarter at most,
     because a single chain that has lost its way makes ``s`` large without having any say in the mean.
-
-    Args:
-        log_weight: (chains, data).
-
-    Returns:
-        See `pyrogen.inference.weights.pareto.log_mean`.
     """
     mean, error, ess = log_mean(log_weight)
     normal = (log_weight.var(0).expm1() / len(log_weight)).sqrt().nan_to_num(nan=0.0)  # no number where a weight is zero

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -107,8 +106,7 @@ def interpolate(x: Tensor, y: Tensor, at: Tensor) -> Tensor:
     return torch.lerp(y.gather(0, right - 1), y.gather(0, right), share)
 
 
-@dataclass(frozen=True)
-class Scales:
+class Scales(NamedTuple):
     """About the standard deviation of each dimension, at the two ends of a path: each (data, dims)."""
 
     first: Tensor
@@ -120,8 +118,7 @@ class Scales:
         return ((1 - share) / self.first.square() + share / self.last.square()).rsqrt()
 
 
-@dataclass(frozen=True)
-class AnnealingPath:
+class AnnealingPath(NamedTuple):
     """Temperatures, and how to move at each; frozen before the run that goes by them."""
 
     betas: Tensor
@@ -139,17 +136,12 @@ def scales_of(mover: Mover, batch: Batch) -> Scales:
 
 
 def plan(mover: Mover, batch: Batch, transition: Transition, schedule: Schedule, count: int) -> AnnealingPath:
-    """Choose temperatures and step sizes by a run with fewer temperatures and chains.
-
-    Args:
-        mover: moves chains.
-        batch: the data.
-        transition: the transition to plan for.
-        schedule: the schedule asked for.
-        count: number of temperatures.
-    """
+    """Choose `count` temperatures, and step sizes for a transition, by a run with fewer temperatures and chains."""
     fixed = temperatures(schedule, count).to(mover.density.draw_prior(batch, 1).device)
-    coarse = fixed if len(fixed) <= 21 else fixed[_even(len(fixed), max(20, len(fixed) // 4))]
+    coarse = fixed
+    if len(fixed) > 21:  # spread evenly, the first and the last among them
+        fewer = max(20, len(fixed) // 4)
+        coarse = fixed[sorted({round(place * (len(fixed) - 1) / fewer) for place in range(fewer + 1)})]
     scales = scales_of(mover, batch)
     state = mover.start(mover.density.draw(batch, _CHAINS), batch)
     rows = state.u.shape[1]
@@ -157,20 +149,19 @@ def plan(mover: Mover, batch: Batch, transition: Transition, schedule: Schedule,
     log_steps, spreads = [], []
     for place, beta in enumerate(coarse):
         here = beta.to(log_step).expand(rows)
-        if place:
-            spreads.append(state.slope.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+        before = state
         for _ in range(_WARM_UP if place <= 1 else 1):
             moved = mover.move(batch, state, here, log_step.exp(), scales.at(here), transition.steps)
             state = moved.state
             log_step = log_step + _GAIN * (moved.acceptance.mean(0) - transition.target)
-        if not place:
-            spreads.append(state.slope.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+        slope = (before if place else state).slope
+        spreads.append(slope.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).var(0))
         log_steps.append(log_step)
     smooth = _smoothed(torch.stack(log_steps).double())  # (coarse, data)
     wide = coarse[:, None].expand(-1, rows)
     betas = fixed[:, None].expand(-1, rows)
     if isinstance(schedule, str) and schedule == "adaptive":
-        betas = equal_lengths(wide, _smoothed(torch.stack([s.var(0) for s in spreads])).sqrt(), count)
+        betas = equal_lengths(wide, _smoothed(torch.stack(spreads)).sqrt(), count)
     steps = interpolate(wide, smooth, betas).exp()
     return AnnealingPath(betas, steps, scales)
 
@@ -179,11 +170,6 @@ def _spread(u: Tensor) -> Tensor:
     """Standard deviations over chains, (data, dims); one where they are not known."""
     found = u.std(0)
     return torch.where(torch.isfinite(found) & (found > 0), found, 1.0)
-
-
-def _even(size: int, count: int) -> Tensor:
-    """Places spread evenly over so many, the first and the last among them."""
-    return torch.tensor(sorted({round(place * (size - 1) / count) for place in range(count + 1)}))
 
 
 def _smoothed(values: Tensor) -> Tensor:

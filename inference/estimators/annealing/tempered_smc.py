@@ -6,24 +6,23 @@ Axes: islands, particles, data, dims. Islands are populations that never meet; c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch
-from pyrogen.errors import ConfigurationError
-from pyrogen.pair import Pair
+from pyrogen.errors import ConfigurationError, require_at_least
 
 from ...weights.chunks import Block
 from ...weights.memory import DEFAULT_MAX_BYTES
 from ...weights.resampling import effective_size, systematic
-from ..estimate import BlockEstimate, Estimate, Estimator
-from ..latent_density import Initial, LatentDensity
-from .ais import log_normal_mean, resampled
-from .mover import Mover, rows_at_once
+from ..estimate import BlockEstimate, Estimate
+from ..latent_density import Initial
+from .ais import AnnealedEstimator, log_normal_mean, resampled
+from .mover import Mover
 from .schedule import scales_of
-from .transition import HMC, State, Transition
+from .transition import State, Transition
 
 __all__ = ["TemperedSMC"]
 
@@ -34,7 +33,7 @@ _GAIN = 0.5
 _LARGEST_ERROR = 0.5  # nats
 
 
-class TemperedSMC(Estimator):
+class TemperedSMC(AnnealedEstimator):
     """log p(x) by sequential Monte Carlo along tempered densities, with temperatures chosen by effective sample size.
 
     Particles begin at the prior (or the guide). Each step raises the inverse temperature as far as leaves the effective
@@ -68,8 +67,6 @@ class TemperedSMC(Estimator):
         ('consistent', torch.Size([64, 3, 2]))
     """
 
-    kind = "consistent"
-
     def __init__(
         self,
         particles: int = 64,
@@ -81,37 +78,13 @@ class TemperedSMC(Estimator):
         transition: Transition | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
-        for name, value, least in (("particles", particles, 4), ("islands", islands, 2), ("moves", moves, 1)):
-            if value < least:
-                raise ConfigurationError(f"{name} must be at least {least}, not {value}")
+        require_at_least(4, particles=particles)
+        require_at_least(2, islands=islands)
+        require_at_least(1, moves=moves)
         if not 0 < keep < 1:
             raise ConfigurationError(f"keep must be a share between 0 and 1, not {keep}")
-        if initial not in ("prior", "guide"):
-            raise ConfigurationError(f"unknown initial distribution {initial!r}: use 'prior' or 'guide'")
+        super().__init__(f"SMC({particles * islands})", particles * islands, initial, transition, max_bytes)
         self.particles, self.islands, self.keep, self.moves = particles, islands, keep, moves
-        self.initial, self.max_bytes = initial, max_bytes
-        self.transition = HMC() if transition is None else transition
-        total = particles * islands
-        self.name = f"SMC({total})" if initial == "prior" else f"SMC({total}) from the guide"
-
-    def require(self, pair: Pair, batch: Batch) -> None:
-        """See `Estimator.require`."""
-        LatentDensity(pair, batch, initial=self.initial)
-
-    @property
-    def particles_per_datum(self) -> int:
-        """See `Estimator.particles_per_datum`."""
-        return self.particles * self.islands
-
-    @property
-    def freedom(self) -> int:
-        """See `Estimator.freedom`."""
-        return self.islands - 1
-
-    def begin(self, whole: Block) -> Block:
-        """See `Estimator.begin`."""
-        density = LatentDensity(whole.pair, whole.batch, initial=self.initial)
-        return whole.sized(rows_at_once(density, whole.batch, self.particles_per_datum, self.max_bytes), state=density)
 
     def block(self, block: Block) -> BlockEstimate:
         """See `Estimator.block`."""
@@ -136,12 +109,7 @@ class TemperedSMC(Estimator):
 
     def finish(self, found: Estimate, whole: Block) -> Estimate:
         """See `Estimator.finish`."""
-        lost, wide, notes = found.diagnostics["lost"], found.standard_error > _LARGEST_ERROR, []
-        if bool((lost > 0).any()):
-            notes.append(
-                f"{int(lost.sum())} particles of {int((lost > 0).sum())} data met a value that is not finite; they count "
-                "with weight zero, which lowers the estimate"
-            )
+        wide, notes = found.standard_error > _LARGEST_ERROR, []
         if bool((found.diagnostics["temperatures"] >= _MOST_TEMPERATURES).any()):
             notes.append(
                 f"some data did not reach the posterior within {_MOST_TEMPERATURES} temperatures: use more particles"
@@ -151,7 +119,7 @@ class TemperedSMC(Estimator):
                 f"the islands disagree by more than {_LARGEST_ERROR} nats for {float(wide.double().mean()):.1%} of the "
                 "data: use more particles or moves"
             )
-        return replace(found, flagged=wide | (lost > 0), notes=tuple(notes))
+        return self.judged(found, wide, self.islands - 1, "particles", notes)
 
     def _plan(self, mover: Mover, batch: Batch) -> list[_Stage]:
         """Temperatures, step sizes and scales, by a population of its own that is then thrown away."""
@@ -197,8 +165,7 @@ class TemperedSMC(Estimator):
         return _Done(state, log_evidence.where(reached >= 1, torch.nan), _lineages(lineage), acceptance, lost)
 
 
-@dataclass(frozen=True)
-class _Stage:
+class _Stage(NamedTuple):
     """One temperature, and how to move at it."""
 
     beta: Tensor
@@ -209,8 +176,7 @@ class _Stage:
     """(data, dims)."""
 
 
-@dataclass(frozen=True)
-class _Done:
+class _Done(NamedTuple):
     """Populations that have reached the posterior."""
 
     state: State
@@ -235,12 +201,8 @@ def _raised(slope: Tensor, width: Tensor) -> Tensor:
 
 
 def _next_width(slope: Tensor, left: Tensor, keep: float) -> Tensor:
-    """By how much the inverse temperature may grow: as far as keeps a share of the particles effective, or all the way.
-
-    Args:
-        slope: (particles, data).
-        left: (data,), the distance from 1.
-        keep: the share.
+    """By how much the inverse temperature may grow, (data,): as far as keeps a share of the particles effective, or all that
+    is left.
     """
     # Particles without weight are gone at any temperature: the share to keep is one of those that are left.
     wanted = keep * (slope != -math.inf).sum(0)  # (data,)

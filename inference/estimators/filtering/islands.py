@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -22,34 +21,18 @@ from pyrogen.batch import Batch, arguments, device_of, length
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.run import Site, Sites, draw_particles, run_guide, run_model
-from pyrogen.programs.structure import Structure
 
 from ...weights.resampling import effective_size, inherit, systematic
 from ...weights.terms import reduce_site
 from .timeline import Timeline
 
-__all__ = ["FilterSetup", "Filtered", "run_islands"]
+__all__ = ["Filtered", "Islands"]
 
 _Given: TypeAlias = "dict[str, Tensor | Callable[[Any], Tensor]]"
 _LOOK_AHEAD = 4  # times the steps that a filter advances in a run: few filters get farther
 _CHECKS = 2  # of the runs that replay histories: whether they find the log probabilities of the run before
 _TOLERANCE = 1e-8
 _SINGLE_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class FilterSetup:
-    """What is filtered, and how."""
-
-    pair: Pair
-    structure: Structure
-    timeline: Timeline
-    particles: int
-    islands: int
-    threshold: float
-    """A filter is resampled where its effective size falls below this share of its particles."""
-    guided: bool
-    """Propose from the guide, and not from the prior."""
 
 
 class Filtered(NamedTuple):
@@ -75,33 +58,46 @@ class Filtered(NamedTuple):
     """Runs of the model, each of one particle of one datum over all steps."""
 
 
-def run_islands(setup: FilterSetup, batch: Batch) -> Filtered:
-    """Run all filters of a batch to the end of time. Call in evaluation mode.
+class Islands:
+    """Filters of a batch, and their state between two runs of the pair.
 
-    Raises:
-        PairError: a step's log probabilities change when later steps are drawn anew, or sites come and go.
+    Args:
+        pair: the pair, in evaluation mode.
+        batch: the data.
+        timeline: when the pair's sites are visited.
+        nesting: number of plate dimensions of the pair.
+        particles: particles of a filter.
+        islands: filters of a datum.
+        threshold: a filter is resampled where its effective size falls below this share of its particles.
+        guided: propose from the guide, and not from the prior.
     """
-    return _Islands(setup, batch).filtered()
 
-
-class _Islands:
-    """The state of the filters between two runs of the pair."""
-
-    def __init__(self, setup: FilterSetup, batch: Batch) -> None:
-        self.setup, self.batch = setup, batch
-        self.last = setup.timeline.length - 1
-        self.shape = setup.particles, setup.islands, length(batch)  # (particles, islands, data)
-        self.rows = setup.particles * setup.islands
-        self.nesting = setup.structure.nesting
+    def __init__(
+        self,
+        pair: Pair,
+        batch: Batch,
+        timeline: Timeline,
+        *,
+        nesting: int,
+        particles: int,
+        islands: int,
+        threshold: float,
+        guided: bool,
+    ) -> None:
+        self.pair, self.batch, self.timeline, self.nesting = pair, batch, timeline, nesting
+        self.threshold, self.guided = threshold, guided
+        self.last = timeline.length - 1
+        self.shape = particles, islands, length(batch)  # (particles, islands, data)
+        self.rows = particles * islands
         device = device_of(batch)
         columns = self.shape[1:]
         self.known = torch.full(columns, -1, device=device)  # the last step that is settled
         self.weight = torch.zeros(self.shape, dtype=torch.float64, device=device)  # since the last resampling
         self.settled = torch.zeros_like(self.weight)  # log weight of all settled steps, as a later run must find it
         self.log_evidence = torch.zeros(columns, dtype=torch.float64, device=device)  # up to the last resampling
-        self.least = torch.full(columns, float(setup.particles), dtype=torch.float64, device=device)
+        self.least = torch.full(columns, float(particles), dtype=torch.float64, device=device)
         self.resamplings = torch.zeros_like(self.least)
-        self.roots = torch.arange(setup.particles, device=device).reshape(-1, 1, 1).expand(self.shape)
+        self.roots = torch.arange(particles, device=device).reshape(-1, 1, 1).expand(self.shape)
         self.lost = torch.zeros(columns[1], dtype=torch.float64, device=device)
         self.history: dict[str, tuple[Tensor, int]] = {}  # latents, (rows, plates..., event...), and the data's axis in them
         self.evaluations = 0.0
@@ -110,6 +106,11 @@ class _Islands:
         self.checks = _CHECKS
 
     def filtered(self) -> Filtered:
+        """Run all filters to the end of time.
+
+        Raises:
+            PairError: a step's log probabilities change when later steps are drawn anew, or sites come and go.
+        """
         horizon = self.last
         while True:
             guide, model = self._run(horizon)
@@ -142,7 +143,7 @@ class _Islands:
 
     def _run(self, horizon: int) -> tuple[Sites, Sites]:
         """Run guide and model up to a step, on the settled histories and new draws after them."""
-        setup, steps = self.setup, self.setup.timeline.steps
+        steps = self.timeline.steps
         args, kwargs = arguments(self.batch)
         least = int(self.known.min())  # settled in all filters
         given: _Given = {}
@@ -154,22 +155,10 @@ class _Islands:
             return steps.get(message["name"], 0) > horizon
 
         stop = until if horizon < self.last else None
-        with setup.pair.scope():
-            guide = Sites()
-            if setup.guided:
-                guide = run_guide(
-                    setup.pair, args, kwargs, particles=self.rows, nesting=self.nesting, given=given, until=stop
-                )
-            model = run_model(
-                setup.pair,
-                args,
-                kwargs,
-                {**given, **guide.latents()},
-                particles=self.rows,
-                nesting=self.nesting,
-                draw=True,
-                until=stop,
-            )
+        options: dict[str, Any] = {"particles": self.rows, "nesting": self.nesting, "until": stop}
+        with self.pair.scope():
+            guide = run_guide(self.pair, args, kwargs, given=given, **options) if self.guided else Sites()
+            model = run_model(self.pair, args, kwargs, {**given, **guide.latents()}, draw=True, **options)
         for sites in (guide, model):
             for name in sites.visited:
                 if name not in steps:
@@ -209,7 +198,7 @@ class _Islands:
             effective = self._effective_size()
             self.least = torch.where(active, torch.minimum(self.least, effective), self.least)
             if step < self.last:
-                event = torch.where(active & (effective < self.setup.threshold * self.shape[0]), step, event)
+                event = torch.where(active & (effective < self.threshold * self.shape[0]), step, event)
         if checked:
             self._compare(expected, replayed, size, self.known <= horizon)
         self.lost += (alive & broken).sum((0, 1))
@@ -217,7 +206,7 @@ class _Islands:
         self.known = torch.where(event >= 0, event, self.known.clamp(min=horizon))
         ancestors = self._resample(event >= 0)
         self._keep(guide, model, ancestors)
-        if self.setup.timeline.ordered:
+        if self.timeline.ordered:
             ahead = math.ceil(_LOOK_AHEAD * float((self.known - before)[going].double().mean()))
             going = self.known < self.last
             farthest = int(self.known[going].max()) if bool(going.any()) else 0
@@ -245,7 +234,7 @@ class _Islands:
         """Keep the latents of settled steps, each particle those of its ancestor."""
         farthest = int(self.known.max())
         for name in dict.fromkeys([*guide.latents(), *model.latents()]):
-            if self.setup.timeline.steps[name] <= farthest:
+            if self.timeline.steps[name] <= farthest:
                 site = guide.visited.get(name) or model.visited[name]
                 value = self._by_datum(site.value, site)  # (rows, data, ...)
                 axis = self._axis(site)
@@ -260,7 +249,7 @@ class _Islands:
 
     def _terms(self, guide: Sites, model: Sites, wanted: range) -> dict[int, list[Tensor]]:
         """What each site adds to the log weight, by step; a latent that is drawn from its prior adds nothing."""
-        steps = self.setup.timeline.steps
+        steps = self.timeline.steps
         terms: dict[int, list[Tensor]] = {step: [] for step in wanted}
         for name, site in model.visited.items():
             if steps[name] in terms and (site.observed or name in guide.visited):

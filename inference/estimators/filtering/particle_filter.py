@@ -6,14 +6,17 @@ Axes: particles, islands, data, draws; rows (particles times islands).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
+from pyro import poutine
 from torch import Tensor
 
 from pyrogen.batch import Batch, arguments, length
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import ConfigurationError, require_at_least
 from pyrogen.pair import Pair
 from pyrogen.programs.run import run_guide, run_model
 from pyrogen.programs.structure import Structure
@@ -21,9 +24,7 @@ from pyrogen.programs.structure import Structure
 from ...weights.chunks import Block
 from ...weights.memory import DEFAULT_MAX_BYTES, bytes_per_row, evenly, rows_that_fit
 from ..estimate import BlockEstimate, Draws, Estimate, Estimator
-from .from_prior import FromPrior
-from .histories import choose, draw
-from .islands import Filtered, FilterSetup, run_islands
+from .islands import Filtered, Islands
 from .timeline import timeline
 
 __all__ = ["ParticleFilter", "Proposal"]
@@ -92,16 +93,12 @@ class ParticleFilter(Estimator):
         draws: int = 100,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
-        if particles < 2:
-            raise ConfigurationError(f"particles must be at least 2, to choose between, not {particles}")
-        if islands < 2:
-            raise ConfigurationError(f"islands must be at least 2, to have a standard error, not {islands}")
+        require_at_least(2, particles=particles, islands=islands)
+        require_at_least(0, draws=draws)
         if not 0 <= ess_threshold <= 1:
             raise ConfigurationError(f"ess_threshold must lie between 0 and 1, not {ess_threshold}")
         if proposal not in ("guide", "prior"):
             raise ConfigurationError(f"unknown proposal {proposal!r}: use 'guide' or 'prior'")
-        if draws < 0:
-            raise ConfigurationError(f"draws must not be negative, and it is {draws}")
         self.particles, self.islands, self.ess_threshold = particles, islands, ess_threshold
         self.proposal, self.draws, self.max_bytes = proposal, draws, max_bytes
         self.name = f"PF({islands}x{particles})" + (" from the prior" if proposal == "prior" else "")
@@ -110,11 +107,6 @@ class ParticleFilter(Estimator):
     def particles_per_datum(self) -> int:
         """See `Estimator.particles_per_datum`."""
         return self.particles * self.islands
-
-    @property
-    def freedom(self) -> int:
-        """See `Estimator.freedom`."""
-        return self.islands - 1
 
     def subject(self, pair: Pair) -> Pair:
         """See `Estimator.subject`."""
@@ -138,9 +130,17 @@ class ParticleFilter(Estimator):
         drawn: list[Draws] = []
         for first in range(0, self.islands, block.state):
             islands = min(block.state, self.islands - first)
-            setup = FilterSetup(pair, structure, line, self.particles, islands, self.ess_threshold, guided)
-            filtered = run_islands(setup, batch)
-            drawn.append(draw(filtered, self.draws))
+            filtered = Islands(
+                pair,
+                batch,
+                line,
+                nesting=structure.nesting,
+                particles=self.particles,
+                islands=islands,
+                threshold=self.ess_threshold,
+                guided=guided,
+            ).filtered()
+            drawn.append(_draw(filtered, self.draws))
             found.append(filtered._replace(latents={}))
         each = torch.cat([filtered.log_evidence for filtered in found])  # (islands, data)
         log_prob, standard_error, spread = _log_mean(each)
@@ -155,7 +155,7 @@ class ParticleFilter(Estimator):
                 "extinct": (each == -math.inf).sum(0),
                 "spread": spread,
             },
-            draws=choose(drawn, each, block.state) if self.draws else None,
+            draws=_choose(drawn, each, block.state) if self.draws else None,
             evaluations=sum(filtered.evaluations for filtered in found),
         )
 
@@ -179,7 +179,8 @@ class ParticleFilter(Estimator):
                 f"the filters of {alive} data differ by more than {_LARGEST_SPREAD:g} nat (standard deviation), "
                 "so that neither the estimate nor its error can be trusted: use more particles, or a better guide"
             )
-        return replace(found, diagnostics=diagnostics, flagged=wide | (extinct > 0), notes=tuple(notes))
+        flagged = wide | (extinct > 0)
+        return replace(found, diagnostics=diagnostics, freedom=self.islands - 1, flagged=flagged, notes=tuple(notes))
 
     def _sizes(self, pair: Pair, batch: Batch, structure: Structure) -> tuple[int, int]:
         """How many data, and how many islands of them, run together."""
@@ -215,3 +216,61 @@ def _log_mean(log_evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     variance = torch.where(spread.isfinite(), torch.expm1(spread.square()), (relative - 1).square().sum(0) / (count - 1))
     error = (variance / count).sqrt().masked_fill(total == -math.inf, math.inf)
     return total - math.log(count), error, spread.nan_to_num(math.inf, math.inf)
+
+
+def _draw(filtered: Filtered, draws: int) -> Draws:
+    """Draws from the particles of some islands, each with the probability of its weight."""
+    if draws == 0:
+        return Draws({}, filtered.log_weight[:0])
+    log_weight = filtered.log_weight
+    highest = log_weight.amax(0)
+    dead = highest == -math.inf  # there is nothing to choose by
+    weight = torch.where(dead, 1.0, (log_weight - torch.where(dead, 0.0, highest)).exp())  # (rows, data)
+    chosen = torch.multinomial(weight.T, draws, replacement=True).T  # (draws, data)
+    column = torch.arange(chosen.shape[1], device=chosen.device)
+    latents = {name: value[chosen, column] for name, value in filtered.latents.items()}
+    return Draws(latents, filtered.log_likelihood[chosen, column])
+
+
+def _choose(parts: list[Draws], log_evidence: Tensor, islands: int) -> Draws:
+    """One set of draws out of those of several groups of islands, each group as often as its evidence is large."""
+    if len(parts) == 1:
+        return parts[0]
+    groups = torch.stack([group.logsumexp(0) for group in torch.split(log_evidence, islands)])  # (groups, data)
+    groups = torch.where(groups.amax(0) == -math.inf, 0.0, groups)
+    draws = len(parts[0].log_likelihood)
+    chosen = torch.multinomial(groups.softmax(0).T, draws, replacement=True).T  # (draws, data)
+
+    def pick(values: list[Tensor]) -> Tensor:
+        stacked = torch.stack(values)  # (groups, draws, data, ...)
+        place = torch.arange(draws, device=chosen.device).unsqueeze(1)
+        return stacked[chosen, place, torch.arange(chosen.shape[1], device=chosen.device)]
+
+    latents = {name: pick([part.latents[name] for part in parts]) for name in parts[0].latents}
+    return Draws(latents, pick([part.log_likelihood for part in parts]))
+
+
+class FromPrior(Pair):
+    """A pair with the same model, whose guide draws each latent from its prior, given the latents before it.
+
+    The parameters are those of the pair inside, whose own guide is not run and need not exist.
+    """
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self.pair = pair
+        self.data_plate = pair.data_plate
+        if hasattr(pair, "time_of"):
+            self.time_of = pair.time_of
+
+    def model(self, *args: Any, **kwargs: Any) -> Any:
+        return self.pair.model(*args, **kwargs)
+
+    def guide(self, *args: Any, **kwargs: Any) -> Any:
+        with poutine.block(hide_fn=lambda message: message["type"] == "sample" and message["is_observed"]):
+            return self.pair.model(*args, **kwargs)
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        with self.pair.scope():
+            yield

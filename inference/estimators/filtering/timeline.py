@@ -46,12 +46,7 @@ class Timeline:
 def timeline(pair: Pair, batch: Batch, structure: Structure, *, first_row: int = 0, guided: bool = True) -> Timeline:
     """Run the pair once, for two particles, and see when its sites are visited; no random number is used up.
 
-    Args:
-        pair: the pair, in evaluation mode.
-        batch: the data.
-        structure: what ``pair.structure(batch)`` says.
-        first_row: number of the batch's first datum, for messages.
-        guided: run the guide; else latents are drawn from the prior.
+    Latents are drawn from the prior unless `guided`; `first_row` is the number of the batch's first datum, for messages.
 
     Raises:
         PairError: no site has a time, the guide draws against the order of time, or the data are outside the support of what

@@ -94,12 +94,7 @@ def bridge(values: Tensor, log_density: LogDensity) -> Bridge:
 
 
 def _fixed_point(of_draws: Tensor, of_points: Tensor) -> tuple[float, float]:
-    """The log of Z and its variance.
-
-    Args:
-        of_draws: log of ``p~ / g`` at the posterior's draws, (chains, draws).
-        of_points: the same at the proposal's, (points,).
-    """
+    """The log of Z and its variance, from the log of ``p~ / g`` at draws (chains, draws) and at the proposal's (points,)."""
     count = min(effective_draws(of_draws), of_draws.numel())
     share = count / (count + len(of_points))  # s_1
     ours, theirs = math.log(share), math.log1p(-share)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch, device_of, length
-from pyrogen.errors import ConfigurationError
+from pyrogen.errors import ConfigurationError, require_at_least
 from pyrogen.pair import Pair
 
 from ...weights.chunks import Block
@@ -26,7 +26,7 @@ from .chains import ESS_LIMIT, RHAT_LIMIT, Sampler, health, run_chains
 __all__ = ["NUTS"]
 
 _POINTS = 1024  # evaluated at once
-_DIAGNOSTICS = ("rhat", "ess_bulk", "ess_tail", "divergences", "acceptance", "lost")
+_DIAGNOSTICS = ("rhat", "ess_bulk", "ess_tail", "divergences", "acceptance", "lost", "strays")
 
 
 class NUTS(Estimator):
@@ -81,8 +81,7 @@ class NUTS(Estimator):
         max_data: int = 50,
     ) -> None:
         self.sampler = Sampler(draws, warmup, chains, target_acceptance, max_depth, full_mass)
-        if max_data < 1:
-            raise ConfigurationError(f"max_data must be at least 1, not {max_data}")
+        require_at_least(1, max_data=max_data)
         self.max_data, self.chains = max_data, chains
         self.name = f"NUTS({draws})"
 
@@ -119,25 +118,23 @@ class NUTS(Estimator):
 
     def begin(self, whole: Block) -> Block:
         """See `Estimator.begin`."""
-        return whole.sized(1, state=_Shared(LatentDensity(whole.pair, whole.batch, initial="prior")))
+        return whole.sized(1, state=LatentDensity(whole.pair, whole.batch, initial="prior"))
 
     def block(self, block: Block) -> BlockEstimate:
         """See `Estimator.block`; a block is one datum."""
-        shared, datum, run = block.state, block.batch, self.sampler
+        density, datum, run = block.state, block.batch, self.sampler
         with block.pair.scope():
-            log_joint = _log_joint(shared.density, datum)
-            found = run_chains(log_joint, _starts(shared.density, datum), run)
-            log_prob, standard_error, evaluations = math.nan, math.nan, found.gradients
-            worst = health(found.values)
+            log_joint = _log_joint(density, datum)
+            found = run_chains(log_joint, lambda count: density.draw_guide(datum, count)[:, 0], run)
+            log_prob, standard_error, evaluations, strays = math.nan, math.nan, found.gradients, 0
             if len(found.values):
                 joined = bridge(found.values, log_joint)
                 log_prob, standard_error = joined.log_evidence, joined.standard_error
                 evaluations += joined.evaluations
-                shared.strays += joined.lost
-            latents = _latents(shared.density, _filled(found.values, run), datum)
-        device = device_of(datum)
-        values = (log_prob, standard_error, *worst, found.divergences, found.acceptance, found.lost)
-        first, second, *rest = torch.tensor(values, dtype=torch.float64, device=device).unsqueeze(1)  # each (data,)
+                strays = joined.lost
+            latents = _latents(density, _filled(found.values, run), datum)
+        values = (log_prob, standard_error, *health(found.values), found.divergences, found.acceptance, found.lost, strays)
+        first, second, *rest = torch.tensor(values, dtype=torch.float64, device=device_of(datum)).unsqueeze(1)  # (data,)
         diagnostics = dict(zip(_DIAGNOSTICS, rest, strict=True))
         draws = Draws(log_likelihood=latents.pop(""), latents=latents, chains=run.chains)
         return BlockEstimate(
@@ -152,18 +149,9 @@ class NUTS(Estimator):
 
     def finish(self, found: Estimate, whole: Block) -> Estimate:
         """See `Estimator.finish`."""
-        table = found.diagnostics
-        notes = _notes(self.name, table, self.chains, whole.state.strays)
-        return replace(found, flagged=_fails(table), notes=tuple(notes))
-
-
-@dataclass
-class _Shared:
-    """What all data share."""
-
-    density: LatentDensity
-    strays: int = 0
-    """Points of the bridges' proposals at which the log density was not a number."""
+        table = dict(found.diagnostics)
+        notes = _notes(self.name, table, self.chains, int(table.pop("strays").sum()))
+        return replace(found, diagnostics=table, flagged=_fails(table), notes=tuple(notes))
 
 
 def _log_joint(density: LatentDensity, datum: Batch) -> Callable[[Tensor], Tensor]:
@@ -174,10 +162,6 @@ def _log_joint(density: LatentDensity, datum: Batch) -> Callable[[Tensor], Tenso
         return torch.cat([(base + slope)[:, 0] for base, slope in parts])  # (points,)
 
     return log_joint
-
-
-def _starts(density: LatentDensity, datum: Batch) -> Callable[[int], Tensor]:
-    return lambda count: density.draw_guide(datum, count)[:, 0]  # (points, dims)
 
 
 def _filled(values: Tensor, run: Sampler) -> Tensor:

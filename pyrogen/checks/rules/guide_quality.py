@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pyrogen.limits import KHAT_LIMIT
 from pyrogen.programs.faults import Fault
 
 from ..examples import changed
@@ -11,7 +12,6 @@ from ..fitted_guide import FITTED, khats, latent_units
 from ..rule import Seen, rule
 from ..subject import Subject
 
-_LARGEST_KHAT = 0.7
 _LEAST_SCALE = 1e-3
 
 
@@ -34,9 +34,9 @@ def heavy_tail(subject: Subject) -> Iterator[Seen]:
     khat = khats(subject)
     if khat is None:
         return
-    high = int((khat > _LARGEST_KHAT).sum())
+    high = int((khat > KHAT_LIMIT).sum())
     if high:
-        words = f"k-hat is above {_LARGEST_KHAT} for {high} of {len(khat)} data, {float(khat.median()):.2f} in the median"
+        words = f"k-hat is above {KHAT_LIMIT} for {high} of {len(khat)} data, {float(khat.median()):.2f} in the median"
         yield Seen(words, severity="warning" if 2 * high > len(khat) else "note")
 
 
