@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import ConfigurationError
+from pyrogen.randomness import forked
 
 from .internals import compile_errors, compiled_with_inductor
 from .passes import least_flops, least_seconds, share_exponentials, use_onednn
-from .tracing import Graph, own_generators
+from .tracing import Graph
 
 __all__ = ["Backend", "CompilerMissing", "Executable", "build", "copied"]
 
@@ -80,7 +81,7 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
         }
         copies = [copied(tensor) for tensor in example]
         try:
-            with own_generators(example[0].device), torch.no_grad():
+            with forked(example[0].device), torch.no_grad():
                 call = compiled_with_inductor(module, copies, options)
                 call(*copies)
                 if on_cpu:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from pyrogen.errors import ConfigurationError, DataError, GraphMismatch, NotTraceable
 from pyrogen.pair import Pair
+from pyrogen.randomness import forked
 
 from .backend import Backend, Executable, build, copied
-from .tracing import Function, Graph, PureProgram, own_generators, record
+from .tracing import Function, Graph, PureProgram, record
 
 __all__ = ["SITE", "WRITTEN", "Compile", "CompileReport", "CompiledFunction", "require_compile"]
 
@@ -229,7 +230,7 @@ class CompiledFunction:
 
     def _time_eager_run(self, program: PureProgram, inputs: Sequence[Tensor]) -> float:
         seconds = []
-        with own_generators(inputs[0].device):
+        with forked(inputs[0].device):
             for _ in range(2):  # the first one warms up
                 started = time.perf_counter()
                 program([tensor.detach().clone() for tensor in program.tensors()], [value.clone() for value in inputs])
@@ -290,7 +291,7 @@ class CompiledFunction:
         """What a program or its executable computes, with the state left as it is, and the buffers that it has written."""
         copies = [copied(tensor) for tensor in entry.tensors]
         given = [copied(value) for value in inputs]
-        with own_generators(inputs[0].device):
+        with forked(inputs[0].device):
             if seed:
                 torch.manual_seed(seed)
             if isinstance(what, PureProgram):

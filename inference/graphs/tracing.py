@@ -13,10 +13,9 @@ from __future__ import annotations
 import copy
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -24,23 +23,17 @@ from torch import Tensor, fx, nn
 from pyrogen.errors import NotTraceable, PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.swapped_state import holding
+from pyrogen.randomness import forked
 
 from .internals import plain, quiet_pyro
 
-__all__ = ["Function", "Graph", "PureProgram", "own_generators", "record"]
+__all__ = ["Function", "Graph", "PureProgram", "record"]
 
 Function: TypeAlias = Callable[..., Mapping[str, Tensor | None]]
 """``function(pair, *inputs)``: named tensors computed from a pair and tensors."""
 
 _LIBRARIES = tuple(str(Path(module.__file__ or "").parent) for module in (torch, __import__("pyro")))
 _HOUSE = str(Path(__file__).parents[1])
-
-
-@contextmanager
-def own_generators(device: torch.device) -> Any:
-    """Put torch's generators back afterwards as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
 
 
 class PureProgram:
@@ -166,7 +159,7 @@ def record(program: PureProgram, inputs: Sequence[Tensor]) -> Graph:
 
     device = tensors[0].device if tensors else torch.device("cpu")
     try:
-        with own_generators(device), torch.no_grad():
+        with forked(device), torch.no_grad():
             module = make_fx(flat, tracing_mode="real")(*tensors, *(tensor.clone() for tensor in inputs))
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         if isinstance(error, NotTraceable):

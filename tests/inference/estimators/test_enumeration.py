@@ -253,5 +253,5 @@ def test_what_cannot_be_enumerated_is_refused_by_name(make, error, fragment):
 
 
 def test_an_impossible_budget_is_refused():
-    with pytest.raises(ConfigurationError, match="max_bytes must be positive"):
+    with pytest.raises(ConfigurationError, match="max_bytes must be at least 1"):
         Enumeration(max_bytes=0)

@@ -267,7 +267,7 @@ def test_a_pair_without_latents_is_estimated_exactly():
     ("call", "error", "fragment"),
     [
         (lambda: ImportanceSampling(1), ConfigurationError, "at least 2"),
-        (lambda: ImportanceSampling(100, draws=-1), ConfigurationError, "not be negative"),
+        (lambda: ImportanceSampling(100, draws=-1), ConfigurationError, "draws must be at least 0"),
         (lambda: Exact().estimate(VAE((4,)), torch.ones(2, 4)), PairError, "VAE offers no exact evidence"),
     ],
 )

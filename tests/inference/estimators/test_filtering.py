@@ -541,11 +541,11 @@ def coupled_guide(x):
     ("call", "error", "said"),
     [
         (lambda x: ParticleFilter(1), ConfigurationError, "at least 2"),
-        (lambda x: ParticleFilter(10, islands=1), ConfigurationError, "standard error"),
+        (lambda x: ParticleFilter(10, islands=1), ConfigurationError, "islands must be at least 2"),
         (lambda x: ParticleFilter(10, ess_threshold=1.5), ConfigurationError, "between 0 and 1"),
         (lambda x: ParticleFilter(10, ess_threshold=math.nan), ConfigurationError, "between 0 and 1"),
         (lambda x: ParticleFilter(10, proposal="posterior"), ConfigurationError, "'guide' or 'prior'"),
-        (lambda x: ParticleFilter(10, draws=-1), ConfigurationError, "not be negative"),
+        (lambda x: ParticleFilter(10, draws=-1), ConfigurationError, "draws must be at least 0"),
         (lambda x: ParticleFilter(10).estimate(Walk(iter), x), PairError, "no site of the model is marked with time"),
         (
             lambda x: ParticleFilter(10).estimate(LinearGaussianVAE((6,)).double(), x),
