@@ -31,7 +31,7 @@ from ..estimators.exact import Exact
 from ..estimators.latent_density import Initial, LatentDensity
 from ..estimators.standard_errors import central_quantile, mean_and_error
 from ..graphs import Compile, SharedGraphs
-from ..training.training_rows import evaluation_batch
+from ..weights.evaluation import evaluation_batch
 from ..weights.memory import DEFAULT_MAX_BYTES
 from .saved_result import SavedResult, plain, restored
 from .simulation import simulate

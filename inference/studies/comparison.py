@@ -31,7 +31,7 @@ from ..estimators.result_files import as_chains, as_draws, load_arviz, read_netc
 from ..estimators.shares import estimate_in_shares
 from ..estimators.standard_errors import mean_and_error
 from ..graphs import Compile, SharedGraphs
-from ..training.training_rows import evaluation_batch
+from ..weights.evaluation import evaluation_batch
 from .saved_result import SavedResult, description, named, plain, restored
 
 if TYPE_CHECKING:

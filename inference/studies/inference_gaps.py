@@ -21,7 +21,7 @@ from pyrogen.run_directory import fingerprint
 from ..estimators.estimate import Estimate, Estimator, Kind
 from ..estimators.exact import Exact
 from ..estimators.importance import ImportanceSampling
-from ..training.training_rows import evaluation_batch
+from ..weights.evaluation import evaluation_batch
 from .comparison import Comparison
 from .refinement import Refinement, refine
 from .saved_result import SavedResult, description

@@ -19,7 +19,7 @@ from pyrogen.report.calibration import calibration_picture, format_calibration
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.result_files import load_arviz
-from ..training.training_rows import evaluation_batch
+from ..weights.evaluation import evaluation_batch
 from .posteriors.posterior_draws import dimension_names
 from .saved_result import SavedResult, description, named, plain, restored
 from .sbc_ranks import LEAST_SIMULATIONS, RankedMethod, Ranks, judged, ranks_among

@@ -21,10 +21,10 @@ from pyrogen.run_directory import forget_results
 
 from ..estimators.estimate import Estimator
 from ..estimators.shares import estimate_in_shares
+from ..weights.evaluation import evaluation_batch
 from .checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from .history import History, Row
 from .trainer import Trainer
-from .training_rows import evaluation_batch
 
 __all__ = ["Loop", "Validation", "finish_step_on_interrupt"]
 

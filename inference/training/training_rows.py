@@ -1,4 +1,4 @@
-"""Data as they are run on: rows to draw training batches from, on the device or sent one batch ahead; one batch of all."""
+"""Rows to draw training batches from: on the device, or in the host's memory and sent one batch ahead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from pyrogen.batch import Batch, index, length, map_tensors
 from pyrogen.errors import ConfigurationError
 
-__all__ = ["HostRows", "Keep", "Rows", "evaluation_batch", "rows_of"]
+__all__ = ["HostRows", "Keep", "Rows", "rows_of"]
 
 Keep: TypeAlias = Literal["auto", "device", "host"]
 """Where training data are kept: on the device, in the host's memory, or on the device if half of what is free holds them."""
@@ -93,19 +93,6 @@ def rows_of(data: Any, device: torch.device, keep: Keep = "device") -> Rows:
         moved: Rows = data.to(device)
         return moved
     return _TensorRows(map_tensors(data, lambda tensor: tensor.to(device)))
-
-
-def evaluation_batch(data: Any, device: torch.device | None = None) -> Batch:
-    """All data of a split or a batch as one batch, the same at each call; on a device, or where they are.
-
-    Example:
-        >>> evaluation_batch((torch.zeros(3), torch.ones(3)), torch.device("meta"))[0].device.type
-        'meta'
-    """
-    if hasattr(data, "fixed"):
-        batch: Batch = (data if device is None else data.to(device)).fixed()
-        return batch
-    return data if device is None else map_tensors(data, lambda tensor: tensor.to(device))
 
 
 def _stay_on_host(data: Any, device: torch.device, keep: Keep) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pyro
 import torch
 from torch import Tensor
 
-from pyrogen.batch import Batch, arguments, device_of, index
+from pyrogen.batch import Batch, arguments, device_of, index, map_tensors
 from pyrogen.errors import NotPerDatum, PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.matching import check_observed
@@ -22,7 +23,7 @@ from pyrogen.randomness import forked
 
 from .terms import visit
 
-__all__ = ["check_extremes", "check_observations", "evaluation", "require_per_datum"]
+__all__ = ["check_extremes", "check_observations", "evaluation", "evaluation_batch", "require_per_datum"]
 
 
 @contextmanager
@@ -30,6 +31,19 @@ def evaluation(pair: Pair) -> Iterator[None]:
     """Evaluate a pair: no gradients, modules in evaluation mode, and no validation (the probe has done it)."""
     with torch.no_grad(), evaluation_mode(pair), pyro.validation_enabled(False):
         yield
+
+
+def evaluation_batch(data: Any, device: torch.device | None = None) -> Batch:
+    """All data of a split or a batch as one batch, the same at each call; on a device, or where they are.
+
+    Example:
+        >>> evaluation_batch((torch.zeros(3), torch.ones(3)), torch.device("meta"))[0].device.type
+        'meta'
+    """
+    if hasattr(data, "fixed"):
+        batch: Batch = (data if device is None else data.to(device)).fixed()
+        return batch
+    return data if device is None else map_tensors(data, lambda tensor: tensor.to(device))
 
 
 def require_per_datum(pair: Pair, batch: Batch, use: str = "an estimate", *, together: bool = False) -> Structure:

@@ -20,7 +20,7 @@ from pyrogen.run_directory import fingerprint
 from ...estimators.estimate import Estimate, Estimator
 from ...estimators.importance import ImportanceSampling
 from ...estimators.result_files import as_chains, as_draws, load_arviz, read_netcdf
-from ...training.training_rows import evaluation_batch
+from ...weights.evaluation import evaluation_batch
 from ..saved_result import SavedResult, description, named, plain, restored
 from .agreement import Agreement, agree
 from .posterior_draws import Method, PosteriorDraws, draw
