@@ -6,7 +6,6 @@ the one before intact. It is read with ``weights_only=True``: a checkpoint from 
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from pyrogen.batch import Batch
 from pyrogen.errors import CheckpointError
 from pyrogen.pair import Pair
 from pyrogen.run_directory import CHECKPOINT
+from pyrogen.saving import replace_file
 
 __all__ = [
     "CHECKPOINT",
@@ -37,12 +37,8 @@ _VERSION = 2
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint; when the call returns it is on the disk, or the old one is as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        torch.save({"version": _VERSION, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with replace_file(path) as temporary:
+        torch.save({"version": _VERSION, **state}, temporary)
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:

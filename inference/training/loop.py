@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from pyrogen.errors import CheckpointError, NonFiniteLoss, ProcessError
 from pyrogen.pair import Pair
 from pyrogen.processes import Processes
+from pyrogen.randomness import forked
 from pyrogen.run_directory import forget_results
 
 from ..estimators.estimate import Estimator
@@ -43,7 +44,7 @@ class Validation:
 
     def __call__(self, pair: Pair) -> float:
         """The mean estimate, in nats per datum."""
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with forked(self.device):
             found = estimate_in_shares(self.estimator, pair, self.batch, self.processes, seed=self.seed)
             return float(found.log_prob.mean())
 

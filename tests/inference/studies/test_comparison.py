@@ -123,7 +123,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, table):
     Comparison([chained], table.data).save(tmp_path / "chains")
     assert Comparison.load(tmp_path / "chains")["IS(2000)"].draws.chains == 2
     assert json.loads((tmp_path / "comparison.json").read_text())["version"] == 1
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_arviz_takes_it(oracle, table):

@@ -426,7 +426,7 @@ def test_what_is_written(tmp_path):
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert config["fit"]["objective"] == "ELBO"
     assert any((tmp_path / "tensorboard").iterdir())
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob(".*"))
     again = restore(vae(), tmp_path, data())
     assert_same(weights(run.pair), weights(again))
 
