@@ -181,6 +181,7 @@ class Estimator(ABC):
         together: whether several particles have to run at once.
 
     Example:
+        >>> import math
         >>> class Median(Estimator):
         ...     '''The median of the importance-weighted bounds of a few groups of particles.'''
         ...

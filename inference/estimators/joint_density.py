@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
 
 from pyrogen.batch import Batch, arguments
 from pyrogen.errors import PairError
@@ -22,6 +21,7 @@ from pyrogen.programs.traces import innermost
 from pyrogen.randomness import forked
 
 from ..weights.terms import LogTerms
+from .bijections import bijection, is_discrete, unconstrained
 
 __all__ = ["JointDensity"]
 
@@ -58,12 +58,12 @@ class JointDensity:
         for name, site in model.visited.items():
             if site.observed:
                 continue
-            if innermost(site.fn).support.is_discrete:
+            if is_discrete(site.fn):
                 raise PairError(
                     f"latent '{name}' is discrete ({type(innermost(site.fn)).__name__}), and NUTS moves latents by the "
                     "gradient of their density: sum it out in the model"
                 )
-            free = biject_to(site.fn.support).inv(site.value)
+            free = unconstrained(site)
             event_dims = free.dim() - (site.value.dim() - site.fn.event_dim)
             missing = structure.nesting - (free.dim() - event_dims)
             self.shapes[name] = torch.Size((1,) * missing) + free.shape
@@ -82,7 +82,7 @@ class JointDensity:
         for _ in range(count):
             model = self._run(self._guide(None), None)
             latents = {name: model.visited[name] for name in self.places}
-            found.append(torch.cat([biject_to(s.fn.support).inv(s.value).flatten() for s in latents.values()]))
+            found.append(torch.cat([unconstrained(site).flatten() for site in latents.values()]))
         return torch.stack(found)
 
     def latents(self, values: Tensor) -> dict[str, Tensor]:
@@ -103,9 +103,10 @@ class JointDensity:
         terms = LogTerms()
         for name, site in model.visited.items():
             terms.add(site.log_prob(), site, self.structure)
-            if name in self.places:
+            transform = bijection(site.fn, name) if name in self.places else None
+            if transform is not None:
                 free = self._free(name, points if count else points[0])
-                volume = biject_to(site.fn.support).log_abs_det_jacobian(free, site.value)
+                volume = transform.log_abs_det_jacobian(free, site.value)  # type: ignore[no-untyped-call]
                 extra = volume.dim() - (free.dim() - len(self.shapes[name]) + self.structure.nesting)
                 volume = volume.flatten(-extra).sum(-1) if extra > 0 else volume  # ((points), plates...)
                 volumes.add(volume, site, self.structure)
@@ -117,8 +118,8 @@ class JointDensity:
         return points[..., self.places[name]].reshape(*points.shape[:-1], *self.shapes[name])
 
     def _constrain(self, name: str, points: Tensor, fn: Any) -> Tensor:
-        value: Tensor = biject_to(fn.support)(self._free(name, points))
-        return value
+        transform, free = bijection(fn, name), self._free(name, points)
+        return free if transform is None else transform(free)
 
     def _guide(self, count: int | None) -> dict[str, Tensor]:
         nesting = self.structure.nesting

@@ -11,18 +11,18 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.distributions import biject_to, constraints
 
 from pyrogen.batch import Batch, arguments, length
 from pyrogen.errors import ConfigurationError, NotPerDatum, PairError
 from pyrogen.pair import Pair
-from pyrogen.programs.run import Site, Sites, run_guide, run_model
+from pyrogen.programs.run import Sites, run_guide, run_model
 from pyrogen.programs.traces import innermost
 from pyrogen.randomness import forked
 
 from ..weights.evaluation import evaluation, require_per_datum
 from ..weights.memory import first_data
 from ..weights.terms import LogTerms, reduce_site
+from .bijections import bijection, is_discrete, unconstrained
 
 __all__ = ["Initial", "LatentDensity", "Terms", "require_initial"]
 
@@ -66,7 +66,7 @@ class LatentDensity:
     """The density of a pair's latents on the unconstrained space, along a path from an initial distribution to the joint.
 
     ``log f_beta(u) = (1 - beta) log f_0(u) + beta log f_1(u)``, where ``f_0`` is the prior or the guide, ``f_1(u)`` is
-    ``p(x, z(u)) |dz/du|``, and ``z(u)`` is Pyro's ``biject_to`` of each latent's support.
+    ``p(x, z(u)) |dz/du|``, and ``z(u)`` is `bijection` of each latent's support.
 
     Args:
         pair: the pair.
@@ -175,14 +175,14 @@ class LatentDensity:
         for name, site in model.visited.items():
             if site.observed:
                 continue
-            if innermost(site.fn).support.is_discrete:
+            if is_discrete(site.fn):
                 raise PairError(
                     f"latent '{name}' is discrete ({type(innermost(site.fn)).__name__}), and cannot be moved by the "
                     "gradient of its density: sum it out (Enumeration does where it is finite), or use ImportanceSampling"
                 )
             if site.dim is None:
                 raise NotPerDatum(f"latent '{name}' lies outside plate '{self.pair.data_plate}': all data share it")
-            free = _inverse(site)
+            free = unconstrained(site)
             batch_dims = self.structure.nesting
             value = _padded(free, free.dim() - (site.value.dim() - site.fn.event_dim), batch_dims)
             rest = value.movedim(site.dim - (value.dim() - 1 - batch_dims), 1).shape[2:]
@@ -211,11 +211,12 @@ class LatentDensity:
         value = u.narrow(-1, start, stop - start)  # (chains, data, columns)
         value = value.reshape(*value.shape[:2], *place.rest)
         value = value.movedim(1, place.batch_dims + 1 + place.dim)  # (chains, plates..., unconstrained event...)
-        if _is_real(fn.support):
+        transform = bijection(fn, place.name)
+        if transform is None:
             return value
-        transform = biject_to(fn.support)
         result: Tensor = transform(value)
-        volume = transform.log_abs_det_jacobian(value, result)  # (chains, plates..., part of the event...)
+        # (chains, plates..., part of the event...)
+        volume: Tensor = transform.log_abs_det_jacobian(value, result)  # type: ignore[no-untyped-call]
         batch_dims = place.batch_dims + 1
         if volume.dim() > batch_dims:
             volume = volume.flatten(batch_dims).sum(-1)  # (chains, plates...)
@@ -226,7 +227,7 @@ class LatentDensity:
         columns = []
         for place in self._places:
             site = model.visited[place.name]
-            free = _inverse(site)
+            free = unconstrained(site)
             event_dims = free.dim() - (site.value.dim() - site.fn.event_dim)
             value = _padded(free, event_dims, place.batch_dims).movedim(place.dim - event_dims, 1)
             columns.append(value.expand(chains, length(batch), *place.rest).flatten(2) if place.rest else value[..., None])
@@ -247,18 +248,7 @@ def _local(terms: LogTerms, u: Tensor) -> Tensor:
     return u.new_zeros(shape) if terms.local is None else terms.local.expand(shape)
 
 
-def _inverse(site: Site) -> Tensor:
-    """The unconstrained value of a latent."""
-    return site.value if _is_real(site.fn.support) else biject_to(site.fn.support).inv(site.value)
-
-
 def _padded(value: Tensor, event_dims: int, batch_dims: int) -> Tensor:
     """A value with all plate dimensions and the chains' in front: (chains, plates..., event...)."""
     missing = batch_dims + 1 - (value.dim() - event_dims)
     return value.reshape((1,) * missing + value.shape)
-
-
-def _is_real(support: Any) -> bool:
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support is constraints.real or support is constraints.real_vector

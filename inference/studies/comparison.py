@@ -72,7 +72,7 @@ def compare(
         ProcessError: another process is gone.
 
     Example:
-        >>> from pyrogen.inference import ELBO, Exact, ImportanceSampling
+        >>> from pyrogen.inference import ELBO, Exact, ImportanceSampling, compare
         >>> from pyrogen.models import LinearGaussianVAE
         >>> x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
         >>> table = compare(LinearGaussianVAE((4,), latent=2), x, [ELBO(), ImportanceSampling(500), Exact()])

@@ -66,6 +66,11 @@ class JointEvidence(SavedResult):
 
     file = "joint_evidence.json"
 
+    @property
+    def log_prob(self) -> float:
+        """`log_evidence`, as an `Estimate` calls it."""
+        return self.log_evidence
+
     def __str__(self) -> str:
         first = (
             f"log p(x) of all data together: {self.log_evidence:.3f} ± {self.standard_error:.3f} nats, by NUTS and bridge "

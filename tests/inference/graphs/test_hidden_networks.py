@@ -21,8 +21,8 @@ from torch.distributions import constraints
 from pyrogen import Pair
 from pyrogen.errors import GraphMismatch, PairError
 from pyrogen.inference import ELBO, ImportanceSampling, Loss, Phase, compare, compiled_svi, fit
+from pyrogen.inference.graphs.shared import SharedGraphs
 from pyrogen.inference.objectives.gradients import BoundTask
-from pyrogen.inference.weights.chunk_weights import compiling
 from pyrogen.pair import _PyroParams
 
 X = torch.randn(32, 2, generator=torch.Generator().manual_seed(0)) @ torch.tensor(
@@ -392,21 +392,20 @@ def test_steps_of_a_loop_of_ones_own_train_it(train, assert_same):
 
 def test_an_evaluation_follows_a_later_change_of_the_weights():
     pair, parameters = make()
-    means = []
-    with compiling("graph") as report:
-        for _ in range(3):
-            eager = compare(pair, X, [ImportanceSampling(16)], seed=0).estimates[0].log_prob
-            torch.manual_seed(0)
-            shared = ImportanceSampling(16).estimate(pair, X).log_prob
-            new = compare(pair, X, [ImportanceSampling(16)], seed=0, compile="graph").estimates[0].log_prob
-            torch.testing.assert_close(new, eager, rtol=1e-5, atol=1e-5)
-            torch.testing.assert_close(shared, eager, rtol=1e-5, atol=1e-5)
-            means.append(float(eager.mean()))
-            with torch.no_grad():
-                for parameter in parameters:
-                    parameter.mul_(1.5)
+    means, graphs = [], SharedGraphs("graph")
+    for _ in range(3):
+        eager = compare(pair, X, [ImportanceSampling(16)], seed=0).estimates[0].log_prob
+        torch.manual_seed(0)
+        shared = ImportanceSampling(16).estimate(pair, X, compile=graphs).log_prob
+        new = compare(pair, X, [ImportanceSampling(16)], seed=0, compile="graph").estimates[0].log_prob
+        torch.testing.assert_close(new, eager, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(shared, eager, rtol=1e-5, atol=1e-5)
+        means.append(float(eager.mean()))
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter.mul_(1.5)
     assert len(set(means)) == 3
-    assert report.graphs == 1
+    assert graphs.report.graphs == 1
 
 
 @pytest.mark.parametrize("compile", [False, "graph"])
