@@ -8,7 +8,6 @@ from math import prod
 from typing import Any, ClassVar, cast
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 from tqdm.auto import tqdm
@@ -17,7 +16,7 @@ from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.nets.causal import CausalNetwork, check_causal
 from pyrogen.nets.causal.network import evaluation
 
-from .expansion import expanded
+from .expansion import Expandable
 from .families import Bernoulli, Family
 
 __all__ = ["Autoregressive"]
@@ -29,7 +28,7 @@ _BAR_AFTER = 2.0
 """Seconds after which a progress bar is shown that nobody has asked for."""
 
 
-class Autoregressive(TorchDistribution):
+class Autoregressive(Expandable):
     r"""The product of the conditionals that a causal network gives.
 
     With positions in the autoregressive order of the network,
@@ -98,14 +97,9 @@ class Autoregressive(TorchDistribution):
         """The support of the family at every element."""
         return constraints.independent(self.family.support, len(self.event_shape))  # type: ignore[no-untyped-call]
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Autoregressive:
-        """See `torch.distributions.Distribution.expand`."""
-        context = self.context
-        if context is not None:
-            context = context.expand(*batch_shape, *self.network.context_shape or ())
-        return expanded(
-            self, Autoregressive, batch_shape, _instance, network=self.network, family=self.family, context=context
-        )
+    def _expanded(self, batch_shape: torch.Size) -> dict[str, Any]:
+        shape = self.network.context_shape or ()
+        return {"context": None if self.context is None else self.context.expand(*batch_shape, *shape)}
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability or density, in nats, of values (..., *event) whose leading dimensions broadcast with the batch.

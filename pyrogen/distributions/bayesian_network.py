@@ -10,14 +10,13 @@ from math import prod
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError, DataError
 
 from .bayesian_variable import Node, Variable, ancestors_first
-from .expansion import expanded
+from .expansion import Expandable
 
 __all__ = ["BayesianNetwork"]
 
@@ -25,7 +24,7 @@ LARGEST_TABLE = 2**26
 """The most joint states that are enumerated: 512 MiB of float64."""
 
 
-class BayesianNetwork(TorchDistribution):
+class BayesianNetwork(Expandable):
     r"""Discrete variables, each with a distribution given its parents.
 
     .. math::
@@ -81,11 +80,6 @@ class BayesianNetwork(TorchDistribution):
     def support(self) -> constraints.Constraint:
         """State numbers of every variable."""
         return _StateNumbers(self.states)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> BayesianNetwork:
-        """See `torch.distributions.Distribution.expand`."""
-        attributes = {name: getattr(self, name) for name in ("_nodes", "names", "_node", "_place")}
-        return expanded(self, BayesianNetwork, batch_shape, _instance, **attributes)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability, in nats, shape (...), of state numbers (..., variables), integers or floats."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from .expansion import expanded
+from .expansion import Expandable
 
 __all__ = ["ContinuousBernoulli"]
 
@@ -23,7 +22,7 @@ _LOG_SINHC = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775)
 """Coefficients of u^2, u^4, ... in log(sinh(u)/u)."""
 
 
-class ContinuousBernoulli(TorchDistribution):
+class ContinuousBernoulli(Expandable):
     r"""The density on [0, 1] that is exponential in the value.
 
     With the logit :math:`\eta`,
@@ -49,10 +48,6 @@ class ContinuousBernoulli(TorchDistribution):
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         self.logits = logits
         super().__init__(logits.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> ContinuousBernoulli:
-        """See `torch.distributions.Distribution.expand`."""
-        return expanded(self, ContinuousBernoulli, batch_shape, _instance, logits=self.logits.expand(batch_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log density, in nats; near 0 the normalizer is the series of :math:`\eta/2 + \log[\sinh(\eta/2)/(\eta/2)]`."""

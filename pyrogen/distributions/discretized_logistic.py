@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
-from .expansion import expanded
-from .unit_grid import UnitGrid, bins_of_grid, grid_index, grid_values
+from .expansion import OnGrid
+from .unit_grid import bins_of_grid, grid_index
 
 __all__ = ["DiscretizedLogistic"]
 
 
-class DiscretizedLogistic(TorchDistribution):
+class DiscretizedLogistic(OnGrid):
     r"""The logistic distribution's mass in each bin around a grid of values, tails in the outer bins.
 
     On the grid :math:`x \in \{0, 1/(B-1), \dots, 1\}`, with half a bin :math:`h = 1/(2(B-1))`,
@@ -47,7 +46,6 @@ class DiscretizedLogistic(TorchDistribution):
     """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 - as torch has it
-    has_enumerate_support = True
 
     def __init__(
         self, loc: Tensor | float, scale: Tensor | float, bins: int = 256, validate_args: bool | None = None
@@ -55,16 +53,6 @@ class DiscretizedLogistic(TorchDistribution):
         self.bins = bins_of_grid(bins)
         self.loc, self.scale = broadcast_all(loc, scale)
         super().__init__(self.loc.shape, validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=True, event_dim=0)
-    def support(self) -> UnitGrid:
-        """The grid."""
-        return UnitGrid(self.bins)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> DiscretizedLogistic:
-        """See `torch.distributions.Distribution.expand`."""
-        attributes = {"bins": self.bins, "loc": self.loc.expand(batch_shape), "scale": self.scale.expand(batch_shape)}
-        return expanded(self, DiscretizedLogistic, batch_shape, _instance, **attributes)
 
     def log_prob(self, value: Tensor) -> Tensor:
         r"""Log of the bin's mass, in nats, finite however far the value lies in the tails.
@@ -92,11 +80,6 @@ class DiscretizedLogistic(TorchDistribution):
         uniform = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
         logistic = self.loc + self.scale * torch.logit(uniform)
         return grid_index(logistic, self.bins) / (self.bins - 1)
-
-    def enumerate_support(self, expand: bool = True) -> Tensor:
-        """See `torch.distributions.Distribution.enumerate_support`."""
-        values = grid_values(self.bins, self.loc).reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
-        return values.expand(-1, *self.batch_shape) if expand else values
 
     @property
     def mean(self) -> Tensor:

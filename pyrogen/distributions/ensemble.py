@@ -13,12 +13,12 @@ from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
-from .expansion import expanded
+from .expansion import Expandable
 
 __all__ = ["Ensemble"]
 
 
-class Ensemble(TorchDistribution):
+class Ensemble(Expandable):
     r"""The average of the probabilities, or of the densities, of several distributions of the same events.
 
     .. math::
@@ -56,10 +56,8 @@ class Ensemble(TorchDistribution):
         """The support of the first member; the others must have the same."""
         return self.members[0].support
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Ensemble:
-        """See `torch.distributions.Distribution.expand`."""
-        members = tuple(member.expand(torch.Size(batch_shape)) for member in self.members)
-        return expanded(self, Ensemble, batch_shape, _instance, members=members)
+    def _expanded(self, batch_shape: torch.Size) -> dict[str, Any]:
+        return {"members": tuple(member.expand(batch_shape) for member in self.members)}
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log of the average probability, in nats; see `torch.distributions.Distribution.log_prob`."""

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
-from .expansion import expanded
+from .expansion import Expandable
 
 __all__ = ["Enumerated"]
 
 # Named axes: states, event.
 
 
-class Enumerated(TorchDistribution):
+class Enumerated(Expandable):
     r"""A probability for each vector of a list.
 
     .. math::
@@ -58,11 +57,6 @@ class Enumerated(TorchDistribution):
     def probs(self) -> Tensor:
         """The probability of each state, shape (..., states)."""
         return self.logits.exp()
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Enumerated:
-        """See `torch.distributions.Distribution.expand`."""
-        logits = self.logits.expand(*batch_shape, -1)
-        return expanded(self, Enumerated, batch_shape, _instance, states=self.states, logits=logits)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability, in nats; minus infinity for a vector that is not listed."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
-from .expansion import expanded
-from .unit_grid import UnitGrid, bins_of_grid, grid_index, grid_values
+from .expansion import OnGrid
+from .unit_grid import bins_of_grid, grid_index, grid_values
 
 __all__ = ["GridCategorical"]
 
 
-class GridCategorical(TorchDistribution):
+class GridCategorical(OnGrid):
     r"""A free probability for each value of a grid, as a pixel of PixelRNN has it.
 
     On the grid :math:`x_i = i/(B-1)`, :math:`i = 0, \dots, B-1`,
@@ -44,7 +43,6 @@ class GridCategorical(TorchDistribution):
     """
 
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012 - as torch has it
-    has_enumerate_support = True
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         if logits.dim() < 1:
@@ -52,16 +50,6 @@ class GridCategorical(TorchDistribution):
         self.bins = bins_of_grid(logits.shape[-1])
         self.logits = logits
         super().__init__(logits.shape[:-1], validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=True, event_dim=0)
-    def support(self) -> UnitGrid:
-        """The grid."""
-        return UnitGrid(self.bins)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> GridCategorical:
-        """See `torch.distributions.Distribution.expand`."""
-        logits = self.logits.expand(*batch_shape, self.bins)
-        return expanded(self, GridCategorical, batch_shape, _instance, bins=self.bins, logits=logits)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability, in nats, of the grid point next to each value."""
@@ -79,11 +67,6 @@ class GridCategorical(TorchDistribution):
         indices = torch.distributions.Categorical(logits=self.logits, validate_args=False)
         index: Tensor = indices.sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]
         return index.to(self.logits.dtype) / (self.bins - 1)
-
-    def enumerate_support(self, expand: bool = True) -> Tensor:
-        """See `torch.distributions.Distribution.enumerate_support`."""
-        values = grid_values(self.bins, self.logits).reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
-        return values.expand(-1, *self.batch_shape) if expand else values
 
     @property
     def mean(self) -> Tensor:
