@@ -97,7 +97,7 @@ def test_it_is_the_perceptron_with_the_masks_of_the_paper(order):
     x, _ = inputs_of(network)
     ranks, stable = network.ranks.flatten().sort(stable=True)
     read, given = ranks.repeat_interleave(2), ranks.repeat_interleave(3)
-    degrees = [torch.tensor(degree) for degree in network._degrees]
+    degrees = [torch.tensor(degree) for degree in network.degrees]
     matrices = [dense(layer) for layer in (*network.layers, network.head, network.skip)]
     rules = [
         degrees[0][:, None] >= read,
@@ -128,7 +128,7 @@ def test_strips_change_nothing_but_what_is_stored(strips):
     for start, end in ((0, 2), (2, 5), (5, 6), (6, 8), (8, 9)):
         garbage = x.clone()
         garbage[:, visible[start] :] = torch.nan
-        assert torch.allclose(layer.rows(start, end, garbage), layer(x)[:, start:end], rtol=0, atol=1e-14)
+        assert torch.allclose(layer.rows(garbage, slice(start, end)), layer(x)[:, start:end], rtol=0, atol=1e-14)
 
 
 def test_half_of_the_parameters_are_spared():
@@ -142,7 +142,7 @@ def test_hidden_units_have_all_degrees_that_there_are_units_for():
     for order in ORDERS.values():
         network = MADE((4, 3), hidden=(40,), order=order((4, 3)))
         steps = len(network.groups)
-        assert sorted(set(network._degrees[0])) == list(range(max(1, steps - 1)))
+        assert sorted(set(network.degrees[0])) == list(range(max(1, steps - 1)))
 
 
 def test_an_order_is_saved_with_the_network():

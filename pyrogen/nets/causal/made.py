@@ -6,8 +6,8 @@ Named axes: ``hidden`` the units of a layer; see also `pyrogen.nets.causal.custo
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,10 +20,57 @@ from .network import State
 from .orders import Order
 from .triangular_linear import TriangularLinear
 
-__all__ = ["MADE", "hidden_degrees"]
+__all__ = ["MADE", "MaskedPerceptron", "hidden_degrees"]
 
 
-class MADE(CustomOrderNetwork):
+class MaskedPerceptron(nn.Module):
+    """What a MADE computes, for one order or several, from masked layers or from some of their rows."""
+
+    degrees: list[list[int]]
+    layers: nn.ModuleList
+    activations: nn.ModuleList
+    head: nn.Module
+    skip: nn.Module | None
+    from_context: nn.ModuleList
+
+    def offsets(self, context: Tensor | None) -> list[Tensor] | None:
+        """The context projected to the first layer and to the parameters."""
+        return None if context is None else [layer(context) for layer in self.from_context]
+
+    def evaluate(self, inputs: Tensor, offsets: list[Tensor] | None, apply: Callable[[Any, Tensor, int], Tensor]) -> Tensor:
+        """All parameters; ``apply(layer, x, number)`` is a masked layer: hidden ones, the head, the skip."""
+        below = inputs
+        for depth, (layer, activation) in enumerate(zip(self.layers, self.activations, strict=True)):
+            before = apply(layer, below, depth)
+            below = activation(before if depth or offsets is None else before + offsets[0])  # (N, hidden)
+        parameters = apply(self.head, below, len(self.layers))
+        if self.skip is not None:
+            parameters = parameters + apply(self.skip, inputs, len(self.layers) + 1)
+        return parameters if offsets is None else parameters + offsets[-1]
+
+    def advance_units(
+        self,
+        index: int,
+        known: list[Tensor],
+        offsets: list[Tensor] | None,
+        outputs: Any,
+        rows: Callable[[Any, Tensor, Any], Tensor],
+    ) -> Tensor:
+        """Compute the hidden units of a step, and some parameters; ``rows(layer, x, which)`` are some rows of a layer."""
+        for depth, degrees in enumerate(self.degrees):
+            units = slice(bisect_left(degrees, index - 1), bisect_right(degrees, index - 1))
+            if units.start < units.stop:
+                before = rows(self.layers[depth], known[depth], units)
+                if depth == 0 and offsets is not None:
+                    before = before + offsets[0][:, units]
+                known[depth + 1][:, units] = self.activations[depth](before)
+        parameters = rows(self.head, known[-1], outputs)
+        if self.skip is not None:
+            parameters = parameters + rows(self.skip, known[0], outputs)
+        return parameters if offsets is None else parameters + offsets[-1][:, outputs]
+
+
+class MADE(CustomOrderNetwork, MaskedPerceptron):
     r"""A perceptron with masked weights, by the degrees of its hidden units.
 
     A hidden unit of degree d sees inputs and hidden units of rank or degree at most d, and the parameters of a position
@@ -74,10 +121,10 @@ class MADE(CustomOrderNetwork):
             raise ConfigurationError("without a hidden layer and without a skip the network sees nothing: give one of them")
         input_ranks = [rank for rank in self.ascending for _ in range(self.inputs)]
         output_ranks = [rank for rank in self.ascending for _ in range(self.outputs)]
-        self._degrees = [hidden_degrees(self.ascending, size) for size in sizes]
+        self.degrees = [hidden_degrees(self.ascending, size) for size in sizes]
         self.layers = nn.ModuleList()
         below = input_ranks
-        for degrees in self._degrees:
+        for degrees in self.degrees:
             self.layers.append(TriangularLinear(len(below), [bisect_right(below, d) for d in degrees], strips=strips))
             below = degrees
         self.activations = nn.ModuleList(make_activation(activation) for _ in sizes)
@@ -89,22 +136,13 @@ class MADE(CustomOrderNetwork):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
-        inputs = self.sort(x).flatten(1)  # (N, sorted * inputs)
-        below, offsets = inputs, self._offsets(context)
-        for depth, (layer, activation) in enumerate(self._stack()):
-            before = layer(below)
-            below = activation(before if depth or offsets is None else before + offsets[0])  # (N, hidden)
-        parameters: Tensor = self.head(below)  # (N, sorted * outputs)
-        if self.skip is not None:
-            parameters = parameters + self.skip(inputs)
-        if offsets is not None:
-            parameters = parameters + offsets[-1]
+        parameters = self.evaluate(self.sort(x).flatten(1), self.offsets(context), lambda layer, below, _: layer(below))
         return self.as_grid(parameters.reshape(len(x), self.positions, self.outputs))
 
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`; the state is the inputs and hidden units known so far, and the projected context."""
-        widths = [self.positions * self.inputs, *map(len, self._degrees)]
-        return [self.example.new_zeros(count, width) for width in widths], self._offsets(context)
+        widths = [self.positions * self.inputs, *map(len, self.degrees)]
+        return [self.example.new_zeros(count, width) for width in widths], self.offsets(context)
 
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
         """See `CausalNetwork.step`."""
@@ -113,29 +151,9 @@ class MADE(CustomOrderNetwork):
         if previous is not None:
             flat = previous.transpose(1, 2).flatten(1)  # (N, group * inputs)
             known[0][:, self.bounds[index - 1] * self.inputs : first * self.inputs] = flat
-            for depth, (layer, activation) in enumerate(self._stack()):
-                degrees = self._degrees[depth]
-                start, end = bisect_left(degrees, index - 1), bisect_right(degrees, index - 1)
-                if start < end:
-                    before = layer.rows(start, end, known[depth])
-                    if depth == 0 and offsets is not None:
-                        before = before + offsets[0][:, start:end]
-                    known[depth + 1][:, start:end] = activation(before)
-        start, end = first * self.outputs, last * self.outputs
-        parameters = self.head.rows(start, end, known[-1])  # (N, group * outputs)
-        if self.skip is not None:
-            parameters = parameters + self.skip.rows(start, end, known[0])
-        if offsets is not None:
-            parameters = parameters + offsets[-1][:, start:end]
+        rows = slice(first * self.outputs, last * self.outputs)
+        parameters = self.advance_units(index, known, offsets, rows, TriangularLinear.rows)  # (N, group * outputs)
         return parameters.reshape(len(parameters), last - first, self.outputs).transpose(1, 2), state  # (N, outputs, group)
-
-    def _stack(self) -> Iterator[tuple[TriangularLinear, nn.Module]]:
-        """The hidden layers and their activations."""
-        return zip(cast("list[TriangularLinear]", list(self.layers)), self.activations, strict=True)
-
-    def _offsets(self, context: Tensor | None) -> list[Tensor] | None:
-        """The context projected to the first hidden layer and to the parameters."""
-        return None if context is None else [layer(context) for layer in self.from_context]
 
 
 def hidden_degrees(ranks: list[int], size: int) -> list[int]:

@@ -6,10 +6,9 @@ flattened; see also `pyrogen.nets.causal.network`.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +19,14 @@ from pyrogen.errors import ConfigurationError
 from ..activations import Activation, make_activation
 from ..sizes import positive_size, positive_sizes
 from .custom_order import refuse_other_groups
-from .made import hidden_degrees
+from .made import MaskedPerceptron, hidden_degrees
 from .network import CausalNetwork, Group, State
 from .orders import Order
 
 __all__ = ["MADEMember", "OrderAgnosticMADE"]
 
 
-class OrderAgnosticMADE(nn.Module):
+class OrderAgnosticMADE(MaskedPerceptron):
     r"""A MADE whose weights serve several orders, each of which is another distribution.
 
     `member` returns the causal network of one order. Train a random member in each step, and evaluate the average of the
@@ -112,24 +111,15 @@ class OrderAgnosticMADE(nn.Module):
         """The parameters of all positions in one of the orders, see `CausalNetwork.forward`."""
         ranks = self.ranks[number].flatten()
         input_ranks, output_ranks = ranks.repeat(self.inputs), ranks.repeat(self.outputs)
-        offsets = self.offsets(context)
-        inputs = below = x.flatten(1)  # (N, inputs * positions)
-        below_ranks = input_ranks
-        for depth, activation in enumerate(self.activations):
-            degrees = self.get_buffer(f"degrees{depth}")  # (hidden,)
-            before = _masked(self.layers[depth], below, degrees[:, None] >= below_ranks)
-            below = activation(before if depth or offsets is None else before + offsets[0])  # (N, hidden)
-            below_ranks = degrees
-        result = _masked(self.head, below, output_ranks[:, None] > below_ranks)  # (N, outputs * positions)
-        if self.skip is not None:
-            result = result + _masked(self.skip, inputs, output_ranks[:, None] > input_ranks)
-        if offsets is not None:
-            result = result + offsets[-1]
-        return result.reshape(len(x), self.outputs, *self.grid)  # (N, outputs, *grid)
+        degrees = [self.get_buffer(f"degrees{depth}") for depth in range(len(self.degrees))]  # (hidden,) each
+        masks = [unit[:, None] >= below for below, unit in pairwise([input_ranks, *degrees])]
+        masks += [output_ranks[:, None] > degrees[-1], output_ranks[:, None] > input_ranks]
 
-    def offsets(self, context: Tensor | None) -> list[Tensor] | None:
-        """The context projected to the first hidden layer and to the parameters."""
-        return None if context is None else [layer(context) for layer in self.from_context]
+        def masked(layer: nn.Linear, below: Tensor, number: int) -> Tensor:
+            return F.linear(below, layer.weight * masks[number], layer.bias)
+
+        result = self.evaluate(x.flatten(1), self.offsets(context), masked)  # (N, outputs * positions)
+        return result.reshape(len(x), self.outputs, *self.grid)  # (N, outputs, *grid)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         refuse_other_groups(state_dict.get(f"{prefix}ranks"), self.ranks, 1)
@@ -161,41 +151,21 @@ class MADEMember(CausalNetwork):
         return self.shared(x, context, self.number)  # type: ignore[no-any-return]
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the state is the inputs and hidden units, the groups, and the projected context.
-
-        Units are zero where they are not known yet, so that no mask is needed.
-        """
-        shared = self.shared
-        widths = [self.positions * self.inputs, *map(len, shared.degrees)]
+        """See `CausalNetwork.start`; the state is the inputs and hidden units, the groups, and the projected context."""
+        widths = [self.positions * self.inputs, *map(len, self.shared.degrees)]
         known = [self.example.new_zeros(count, width) for width in widths]
-        return known, [torch.tensor(group, device=self.example.device) for group in self.groups], shared.offsets(context)
+        groups = [torch.tensor(group, device=self.example.device) for group in self.groups]
+        return known, groups, self.shared.offsets(context)
 
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
         """See `CausalNetwork.step`."""
-        shared, (known, groups, offsets) = self.shared, state
+        known, groups, offsets = state
         if previous is not None:
             known[0].view(-1, self.inputs, self.positions)[..., groups[index - 1]] = previous  # (N, inputs, group)
-            for depth, activation in enumerate(shared.activations):
-                degrees = shared.degrees[depth]
-                units = slice(bisect_left(degrees, index - 1), bisect_right(degrees, index - 1))
-                before = _rows(shared.layers[depth], known[depth], units)
-                if depth == 0 and offsets is not None:
-                    before = before + offsets[0][:, units]
-                known[depth + 1][:, units] = activation(before)
         rows = torch.cat([groups[index] + output * self.positions for output in range(self.outputs)])
-        parameters = _rows(shared.head, known[-1], rows)  # (N, outputs * group)
-        if shared.skip is not None:
-            parameters = parameters + _rows(shared.skip, known[0], rows)
-        if offsets is not None:
-            parameters = parameters + offsets[-1][:, rows]
+        parameters = self.shared.advance_units(index, known, offsets, rows, _rows)  # (N, outputs * group)
         return parameters.reshape(len(parameters), self.outputs, -1), state  # (N, outputs, group)
 
 
-def _masked(layer: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
-    linear = cast(nn.Linear, layer)
-    return F.linear(x, linear.weight * mask, linear.bias)
-
-
-def _rows(layer: nn.Module, x: Tensor, rows: slice | Tensor) -> Tensor:
-    linear = cast(nn.Linear, layer)
-    return F.linear(x, linear.weight[rows], None if linear.bias is None else linear.bias[rows])
+def _rows(layer: nn.Linear, x: Tensor, rows: slice | Tensor) -> Tensor:
+    return F.linear(x, layer.weight[rows], None if layer.bias is None else layer.bias[rows])

@@ -73,11 +73,9 @@ class TriangularLinear(nn.Module):
             parts.append(F.linear(x[..., : weight.shape[1]], weight * mask, bias))  # (..., rows of the strip)
         return torch.cat(parts, -1)  # (..., rows)
 
-    def rows(self, start: int, end: int, x: Tensor) -> Tensor:
-        """The rows from `start` to `end` alone, (..., columns) to (..., end - start).
-
-        They must see the same inputs; the other inputs may hold anything.
-        """
+    def rows(self, x: Tensor, rows: slice) -> Tensor:
+        """Some rows alone, (..., columns) to (..., rows); all must see the same inputs, and others may hold anything."""
+        start, end = rows.start, rows.stop
         width = self.visible[start]
         strip = max(number for number, cut in enumerate(self.cuts[:-1]) if cut <= start)
         weight = self.weights[strip][start - self.cuts[strip] : end - self.cuts[strip], :width]
