@@ -3,15 +3,18 @@
 A block works on tokens (tokens, width), and only its attention looks at other positions: all positions in parallel in
 training, or one query against the key/value cache in sampling. All else is the same code.
 
+A step of a small transformer is so short that the call of compiled code takes a good part of it: the compiled sampler draws
+a few positions a call. Code is compiled for one or two lengths of the cache; attention to later positions is masked.
+
 Named axes, beside those of `pyrogen.nets.causal.network`: ``width`` of a token, ``heads``, ``head`` the width of a head,
-``tokens`` of all data: N * positions, or N in a step.
+``tokens`` of all data: N * positions, or N in a step; ``few`` the positions of a compiled call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +23,15 @@ from torch.nn import functional as F
 from pyrogen.errors import ConfigurationError
 
 from ..sizes import dropout_probability, positive_size
-from .compiled_transformer import generate_few_at_once
-from .network import CausalNetwork, SamplerInput, State
+from .compilation import compiled_once
+from .network import CausalNetwork, Emission, SamplerInput, State, keep_known
 
 __all__ = ["CausalTransformer"]
+
+FEW = 2
+"""Positions of a compiled call: more are hardly faster, and take longer to compile."""
+_LONG = 256
+"""From this number of positions on, the first half is sampled by code for half of the cache."""
 
 
 class CausalTransformer(CausalNetwork):
@@ -124,8 +132,35 @@ class CausalTransformer(CausalNetwork):
         return _of_token(tokens, index, state), state
 
     def generate_compiled(self, given: SamplerInput) -> Tensor:
-        """See `CausalNetwork.generate_compiled`: a few positions a call."""
-        return generate_few_at_once(self, _step_at, _crop_cache, given)
+        """See `CausalNetwork.generate_compiled`: a few positions a call, the first and those left over one by one."""
+        emission, noise, context, known, mask, progress = given
+        positions, count = self.positions, len(noise)
+        lengths = [(positions + 1) // 2, positions] if positions >= _LONG else [positions]
+        # Compiled code depends on the layout of its inputs.
+        noise = noise.contiguous()
+        known, mask = (None if x is None else x.contiguous() for x in (known, mask))
+        state = self.start(count, context)
+        numbers = torch.arange(positions, device=noise.device)
+        caches = {length: _crop_cache(state, length) for length in lengths}
+        values: list[Tensor] = []
+        previous: Tensor | None = None
+        rest = (positions - 1) % FEW
+        bounds = [0, *range(1, positions - rest, FEW), *range(positions - rest, positions + 1)]
+        for call in progress(range(len(bounds) - 1)):
+            start, stop = bounds[call], bounds[call + 1]
+            uniform = noise[..., start:stop]
+            kept, where = (None if x is None else x[..., start:stop] for x in (known, mask))
+            if stop - start == FEW and previous is not None:
+                length = next(length for length in lengths if stop <= length)
+                key = (emission, count, length, noise.dtype, noise.device, known is None)
+                draw = compiled_once(self, key, lambda: _draw_few, **_UNGUARDED)
+                drawn = draw(emission, previous, uniform, numbers[start : start + 1], kept, where, caches[length])
+            else:
+                parameters, state = self.step(start, None if previous is None else emission.encode(previous), state)
+                drawn = keep_known(emission.draw(parameters, uniform), kept, where)
+            values.append(drawn)
+            previous = drawn[..., -1:].contiguous()
+        return torch.cat(values, -1)  # (N, channels, positions)
 
     def _offsets(self, context: Tensor | None) -> Tensor:
         """The embeddings of positions and context, and the bias, (1 or N, positions, width)."""
@@ -230,8 +265,35 @@ def _of_token(tokens: Tensor, position: int | Tensor, state: State) -> Tensor:
     return F.linear(F.layer_norm(tokens, tokens.shape[-1:], scale, shift), head, bias).unsqueeze(-1)
 
 
+def _draw_few(
+    emission: Emission,
+    previous: Tensor,
+    noise: Tensor,
+    position: Tensor,
+    known: Tensor | None,
+    mask: Tensor | None,
+    state: State,
+) -> Tensor:
+    """Values (N, channels, few) from the value before them, (N, channels, 1); the function that is compiled."""
+    values = []
+    for number in range(FEW):
+        here = slice(number, number + 1)
+        drawn = emission.draw(_step_at(emission.encode(previous), position + number, state), noise[..., here])
+        previous = keep_known(drawn, None if known is None else known[..., here], None if mask is None else mask[..., here])
+        values.append(previous)
+    return torch.cat(values, -1)
+
+
+_UNGUARDED: dict[str, Any] = (
+    # All that the code depends on is in the key, so that torch need not check each tensor at each call.
+    {"guard_filter_fn": lambda guards: [False] * len(guards)}
+    if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8)
+    else {}
+)
+
+
 def _step_at(previous: Tensor, position: Tensor, state: State) -> Tensor:
-    """`CausalTransformer.step` at a position that is a tensor (1,)."""
+    """`CausalTransformer.step` at a position that is a tensor (1,), so that the same code serves all positions."""
     offset = state[0].index_select(1, position)[:, 0]  # (1 or N, width)
     return _of_token(torch.addmm(offset, previous[..., 0], state[4][0]), position, state)
 
