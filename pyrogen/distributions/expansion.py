@@ -26,7 +26,9 @@ class Expandable(TorchDistribution):
         new: D = self._get_checked_instance(kind, _instance)  # type: ignore[no-untyped-call]
         # A method that was replaced for one object, as by those who watch it, stays with that object.
         kept = {name: value for name, value in vars(self).items() if not hasattr(type(self), name)}
-        new.__dict__.update(kept, **self._expanded(batch_shape), _batch_shape=batch_shape, _validate_args=self._validate_args)
+        new.__dict__.update(
+            kept, **self._expanded(batch_shape), _batch_shape=batch_shape, _validate_args=self._validate_args
+        )
         return new
 
     def _expanded(self, batch_shape: torch.Size) -> dict[str, Any]:
