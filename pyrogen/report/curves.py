@@ -10,7 +10,8 @@ import numpy as np
 from pyrogen.errors import DataError
 
 from .records import Array, check_record, column
-from .style import BLUE, GREY, MARKERS, VERMILION, Look, canvas, caption, label, legend, looks, minus, styled
+from .runs import further_columns, losses, not_finite
+from .style import GREY, MARKERS, PALETTE, VERMILION, Look, canvas, caption, label, legend, looks, minus, styled
 from .wording import bar, failings, finite, measured
 
 if TYPE_CHECKING:
@@ -24,33 +25,39 @@ _FEW = 40  # so many points are told apart as markers
 
 @styled
 def training(history: Mapping[str, Array]) -> Figure:
-    """Draw the training loss and the negative validation bound against the step: both fall as the model gets better.
+    """Draw the training losses and the negative validation bound against the step: both fall as the model gets better.
 
-    Where `beta`, the weight of the Kullback-Leibler term, changed during training, it is drawn below: the loss of an early
-    step is then not yet the negative bound.
+    What the objective has measured beside its losses is drawn below, and so is `beta`, the weight of the Kullback-Leibler
+    term, where it changed during training: the loss of an early step is then not yet the negative bound.
 
     Args:
-        history: what `load_history` returns: `step`, `loss`, `validation`, `beta`, each of shape `(rows,)`; loss and
-            validation in nats per datum.
+        history: what `load_history` returns: columns of shape `(rows,)`; losses and validation in nats per datum.
 
     Raises:
         DataError: there is no row to draw.
     """
     from matplotlib.ticker import MaxNLocator
 
-    step, loss, validation, beta = (np.asarray(history[key]) for key in ("step", "loss", "validation", "beta"))
+    step, validation, beta = (np.asarray(history[key]) for key in ("step", "validation", "beta"))
     if not len(step):
         raise DataError("the history has no rows to draw: train for at least one logging interval")
     known = np.isfinite(beta)
-    annealed = bool(known.any()) and float(np.ptp(beta[known])) > 0
+    below = {"beta": beta} if known.any() and float(np.ptp(beta[known])) > 0 else {}
+    below.update((name, np.asarray(history[name])) for name in further_columns(history))
 
-    figure = canvas(7.5, 4.4 if annealed else 3.6)
-    ratios = {"height_ratios": [4, 1]} if annealed else {}
-    panels = figure.subplots(1 + annealed, 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
+    figure = canvas(7.5, 3.6 + 0.8 * len(below))
+    heights = {"height_ratios": [4, *[1] * len(below)]}
+    panels = figure.subplots(1 + len(below), 1, sharex=True, squeeze=False, gridspec_kw=heights)[:, 0]
     axes = panels[0]
     marker = "o" if len(step) <= _FEW else ""
-    handles = axes.plot(step, np.where(np.isfinite(loss), loss, np.nan), color=BLUE, marker=marker, ms=3)
-    handles[0].set_label("training loss")
+    handles = []
+    names = losses(history)
+    colors = [color for color in PALETTE if color != VERMILION]
+    for place, (key, name) in enumerate(names.items()):
+        loss = np.asarray(history[key])
+        there = ~np.isnan(loss) if len(names) > 1 else np.ones(len(loss), dtype=bool)  # a phase that was not taken has none
+        values = np.where(np.isfinite(loss), loss, np.nan)[there]
+        handles += axes.plot(step[there], values, color=colors[place % len(colors)], marker=marker, ms=3, label=name)
     seen = np.isfinite(validation)
     if seen.any():
         line = axes.plot(step[seen], -validation[seen], color=VERMILION, marker="s", ms=3.5)
@@ -59,17 +66,17 @@ def training(history: Mapping[str, Array]) -> Figure:
         ring = axes.plot(step[best], -validation[best], "o", mfc="none", mec=VERMILION, ms=11)
         ring[0].set_label(f"best: {-validation[best]:.2f} at step {step[best]:,.0f}")
         handles += line + ring
-    if not np.isfinite(loss).all():
-        bad = step[~np.isfinite(loss)]
+    bad = step[not_finite(history)]
+    if len(bad):
         crosses = axes.plot(bad, np.zeros(len(bad)), "x", color=GREY, transform=axes.get_xaxis_transform(), clip_on=False)
         crosses[0].set_label(f"loss not finite ({len(bad)})")
         handles += crosses
-    _hide_the_first_fall(axes, loss, -validation)
+    _hide_the_first_fall(axes, *(np.asarray(history[name]) for name in names), -validation)
     axes.set_ylabel("nats per datum (lower is better)")
-    if annealed:
-        panels[1].plot(step, beta, color=GREY)
-        panels[1].set_ylabel("beta")
-        panels[1].margins(y=0.15)
+    for panel, (name, values) in zip(panels[1:], below.items(), strict=True):
+        panel.plot(step, values, color=GREY)
+        panel.set_ylabel(label(name), rotation=0, ha="right", va="center")
+        panel.margins(y=0.15)
     panels[-1].set_xlabel("training step")
     panels[-1].xaxis.set_major_locator(MaxNLocator(7, integer=True))
     panels[-1].xaxis.set_major_formatter("{x:,.0f}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,8 @@ def load_history(directory: str | Path) -> dict[str, Array]:
     """Read the `history.csv` in a run's directory.
 
     Returns:
-        One array a column, all of one length, NaN where nothing was measured; `loss` and `validation` are in nats per datum.
+        One array a column, all of one length, NaN where nothing was measured; `loss` (of an objective with several phases
+        `loss.NAME` for each) and `validation` are in nats per datum.
 
     Raises:
         DataError: the file is missing, or a line is not what its header says; names the line.
@@ -154,7 +155,7 @@ def load_history(directory: str | Path) -> dict[str, Array]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}): restore it from a copy") from error
     header = lines[0] if lines else []
-    if "step" not in header or "loss" not in header:
+    if "step" not in header or not losses(header):
         raise DataError(f"{path}, line 1: the header is {header}; it must be {','.join(_HISTORY)}")
     rows: list[list[float]] = []
     for number, line in enumerate(lines[1:], start=2):
@@ -169,7 +170,31 @@ def load_history(directory: str | Path) -> dict[str, Array]:
             raise DataError(f"{path}, line {number}: {error}; mend or delete the line") from error
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
     columns = {name: table[:, place] for place, name in enumerate(header)}
-    return {name: columns.get(name, np.full(len(rows), np.nan)) for name in _HISTORY}
+    unknown = {name: np.full(len(rows), np.nan) for name in _HISTORY if name != "loss"}
+    return {**unknown, **columns}
+
+
+def losses(history: Iterable[str]) -> dict[str, str]:
+    """The columns of a history that are losses, each with what it is called: ``loss``, or ``loss.NAME`` of each phase.
+
+    Example:
+        >>> losses(["step", "loss.critic", "loss.generator", "beta"])
+        {'loss.critic': 'loss of the critic', 'loss.generator': 'loss of the generator'}
+    """
+    names = (name.partition("loss.") for name in history if name == "loss" or name.startswith("loss."))
+    return {f"{start}{dot}{phase}": f"loss of the {phase}" if dot else "training loss" for start, dot, phase in names}
+
+
+def not_finite(history: Mapping[str, Array]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Whether a loss of a row is not finite, (rows,). A phase that was not taken since the last row has none."""
+    values = np.stack([history[name] for name in losses(history)])
+    return np.logical_or(np.isinf(values).any(0), np.isnan(values).all(0))
+
+
+def further_columns(history: Iterable[str]) -> list[str]:
+    """The columns of a history that the objective has measured beside its losses."""
+    names = list(history)
+    return [name for name in names if name not in _HISTORY and name not in losses(names)]
 
 
 def load_pictures(directory: str | Path) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from .calibration import format_calibration
 from .gaps import format_gaps
 from .posteriors import format_posteriors
 from .records import Array, column
-from .runs import RunFiles
+from .runs import RunFiles, losses, not_finite
 from .style import png
 from .units import latents_in_words
 from .wording import count, duration, failings, finite, khat_counts, measured, plain
@@ -179,12 +179,16 @@ _LOOKS: dict[str, tuple[Callable[[Mapping[str, Any]], Figure], Callable[[Mapping
 
 
 def _training_in_words(history: Mapping[str, Array]) -> str:
-    step, loss, validation = history["step"], history["loss"], history["validation"]
-    words = f"Training loss from step {step[0]:,.0f} to {step[-1]:,.0f}"
-    words += f": from {loss[0]:.2f} to {loss[-1]:.2f} nats per datum."
+    step, validation = history["step"], history["validation"]
+    said = []
+    for key, name in losses(history).items():
+        known = np.flatnonzero(np.isfinite(history[key]))
+        ends = [f"{history[key][place]:.2f}" for place in known[[0, -1]]] if len(known) else ["nothing finite"] * 2
+        said.append(f"{name} from {ends[0]} to {ends[1]}")
+    words = f"From step {step[0]:,.0f} to {step[-1]:,.0f}, in nats per datum: {', '.join(said)}."
     measured_at = np.isfinite(validation)
     if measured_at.any():
         best = int(np.argmax(np.where(measured_at, validation, -math.inf)))
         words += f" The best validation bound is {validation[best]:.2f} at step {step[best]:,.0f}."
-    lost = int((~np.isfinite(loss)).sum())
-    return words + (f" In {lost} rows the loss is not finite." if lost else "")
+    lost = int(not_finite(history).sum())
+    return words + (f" In {lost} rows a loss is not finite." if lost else "")

@@ -25,6 +25,7 @@ __all__ = [
     "BLUE",
     "GREY",
     "MARKERS",
+    "PALETTE",
     "VERMILION",
     "Look",
     "canvas",
@@ -42,7 +43,7 @@ P = ParamSpec("P")
 # Okabe and Ito's palette without its yellow, which is too pale for a line on white.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 BLACK, GREY = "#222222", "#767676"
-_PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = {"lower": "^", "upper": "v", "consistent": "o", "exact": "D"}
 """By the kind of an estimate; those of bounds point to where the truth lies, if the value is drawn upwards."""
 
@@ -96,7 +97,7 @@ class Look(NamedTuple):
 
 # When the colours are used up they begin again with another dash.
 _DASHES = (("-", "o"), ("--", "s"), ("-.", "D"), (":", "^"))
-_OTHERS = [Look(color, dash, point) for dash, point in _DASHES for color in _PALETTE]
+_OTHERS = [Look(color, dash, point) for dash, point in _DASHES for color in PALETTE]
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from torch.nn.functional import softplus
 from pyrogen.errors import CheckpointError, ConfigurationError, NonFiniteLoss
 from pyrogen.inference import ELBO, Loss, Objective, Phase, compiled_svi, fit, load_checkpoint
 from pyrogen.models import LinearGaussianVAE
+from pyrogen.report import load_history, plots, render
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -205,3 +208,21 @@ def test_a_critic_learns_the_density_ratio(mode):
         logits = objective.logit(z)
     exact = -0.5 * math.log(1 - rho**2)
     assert abs(float(logits.mean()) - exact) < 5 * float(logits.std()) / 20000**0.5
+
+
+def test_the_report_draws_each_loss_and_what_was_measured(tmp_path):
+    run(12, FactorVAE(every=2), batch_size=20, log_every=1, directory=tmp_path)
+    history = load_history(tmp_path)
+    figure = plots.training(history)
+    first, second = figure.axes[0].lines
+    assert [first.get_label(), second.get_label()] == ["loss of the pair", "loss of the critic"]
+    taken = ~np.isnan(history["loss.pair"])
+    assert 0 < taken.sum() < len(taken)  # the pair is trained at every other step
+    np.testing.assert_array_equal(first.get_xydata().T, [history["step"][taken], history["loss.pair"][taken]])
+    np.testing.assert_array_equal(second.get_ydata(), history["loss.critic"])
+    assert first.get_color() != second.get_color()
+    assert [axes.get_ylabel() for axes in figure.axes[1:]] == ["critic accuracy"]
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), history["critic accuracy"])
+    assert not any("not finite" in text.get_text() for text in figure.legends[0].get_texts())
+    page, last = render(tmp_path).read_text(), history["loss.critic"][-1]
+    assert re.search(rf"loss of the pair from [\d.]+ to [\d.]+, loss of the critic from [\d.]+ to {last:.2f}\.", page)
