@@ -22,7 +22,7 @@ from torch import Tensor, fx, nn
 
 from pyrogen.errors import NotTraceable, PairError
 from pyrogen.pair import Pair
-from pyrogen.programs.swapped_state import holding
+from pyrogen.programs.functional import holding
 from pyrogen.randomness import forked
 
 from .internals import plain, quiet_pyro

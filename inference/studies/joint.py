@@ -22,7 +22,7 @@ from pyrogen.run_directory import fingerprint
 
 from ..estimators.joint_density import JointDensity
 from ..estimators.mcmc.bridge_sampling import bridge
-from ..estimators.mcmc.chains import Health, Sampler, health, run_chains
+from ..estimators.mcmc.chains import ChainSettings, Health, health, run_chains
 from ..estimators.result_files import load_arviz, read_netcdf
 from ..weights.evaluation import evaluation
 from .saved_result import SavedResult, plain, restored
@@ -146,7 +146,7 @@ def joint_evidence(
         torch.Size([2, 50, 1])
     """
     start = time.perf_counter()
-    sampler = Sampler(draws, warmup, chains, target_acceptance, max_depth, full_mass)
+    sampler = ChainSettings(draws, warmup, chains, target_acceptance, max_depth, full_mass)
     structure = pair.structure(batch)
     structure.require_joint("the joint evidence")
     if structure.subsampled:

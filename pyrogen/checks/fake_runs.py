@@ -1,7 +1,7 @@
 """Runs of a pair on tensors without values: on torch's ``meta`` device, and on fake tensors on ``cuda:0``.
 
 Torch's own device rules judge them. The pair's parameters and buffers are replaced during the run
-(`pyrogen.programs.swapped_state.holding`), so that it is neither copied nor changed.
+(`pyrogen.programs.functional.holding`), so that it is neither copied nor changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from pyrogen.batch import map_tensors
 from pyrogen.programs.source_lines import line_of_error
 
-from .functional import log_weight_of, state_of
+from .log_weight import log_weight_of, state_of
 from .simulated_step import adam_step, few_rows, without_validation
 from .subject import Subject, memoize
 

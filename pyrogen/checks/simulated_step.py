@@ -13,7 +13,7 @@ from torch.optim.adam import adam
 
 from pyrogen.batch import Batch, arguments, index, map_tensors
 
-from .functional import log_weight_of, state_of
+from .log_weight import log_weight_of, state_of
 from .subject import Subject, memoize
 from .watchers.device_record import DeviceMix, HostRead, SimulatedCuda
 from .watchers.simulated_cuda import simulate

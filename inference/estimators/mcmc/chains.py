@@ -21,7 +21,7 @@ from pyrogen.errors import ConfigurationError
 
 from ..result_files import load_arviz
 
-__all__ = ["Chains", "Health", "Sampler", "effective_draws", "health", "run_chains"]
+__all__ = ["ChainSettings", "Chains", "Health", "effective_draws", "health", "run_chains"]
 
 RHAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
@@ -29,7 +29,7 @@ _REDRAWS = 20  # of starting points without a finite density and gradient
 
 
 @dataclass(frozen=True)
-class Sampler:
+class ChainSettings:
     """How chains are run; see `pyro.infer.NUTS`.
 
     Raises:
@@ -99,7 +99,7 @@ class Health(NamedTuple):
 def run_chains(
     log_density: Callable[[Tensor], Tensor],
     starts: Callable[[int], Tensor],
-    sampler: Sampler,
+    sampler: ChainSettings,
     *,
     advance: Callable[[], object] = lambda: None,
 ) -> Chains:

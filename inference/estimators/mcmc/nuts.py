@@ -21,7 +21,7 @@ from ...weights.chunks import Block
 from ..estimate import BlockEstimate, Draws, Estimate, Estimator
 from ..latent_density import LatentDensity
 from .bridge_sampling import bridge
-from .chains import ESS_LIMIT, RHAT_LIMIT, Sampler, health, run_chains
+from .chains import ESS_LIMIT, RHAT_LIMIT, ChainSettings, health, run_chains
 
 __all__ = ["NUTS"]
 
@@ -80,7 +80,7 @@ class NUTS(Estimator):
         full_mass: bool = False,
         max_data: int = 50,
     ) -> None:
-        self.sampler = Sampler(draws, warmup, chains, target_acceptance, max_depth, full_mass)
+        self.sampler = ChainSettings(draws, warmup, chains, target_acceptance, max_depth, full_mass)
         require_at_least(1, max_data=max_data)
         self.max_data, self.chains = max_data, chains
         self.name = f"NUTS({draws})"
@@ -164,7 +164,7 @@ def _log_joint(density: LatentDensity, datum: Batch) -> Callable[[Tensor], Tenso
     return log_joint
 
 
-def _filled(values: Tensor, run: Sampler) -> Tensor:
+def _filled(values: Tensor, run: ChainSettings) -> Tensor:
     """Draws (chains, draws, dims) of as many chains as were asked for: the lost ones repeat the others."""
     if len(values) == run.chains:
         return values

@@ -13,7 +13,7 @@ import torch
 from pyrogen import Pair
 from pyrogen.errors import ConfigurationError, DataError, NotPerDatum, PairError
 from pyrogen.inference.estimators.mcmc.bridge_sampling import _fixed_point, bridge
-from pyrogen.inference.estimators.mcmc.chains import Sampler, effective_draws, health, run_chains
+from pyrogen.inference.estimators.mcmc.chains import ChainSettings, effective_draws, health, run_chains
 from pyrogen.inference.estimators.mcmc.nuts import NUTS
 from pyrogen.inference.studies.joint import JointEvidence, joint_evidence
 from pyrogen.models import VAE, BetaBernoulli, DiscreteVAE, GlobalGaussian, LinearGaussianVAE
@@ -126,13 +126,13 @@ def test_chains_without_a_finite_start_are_lost_and_the_others_are_not():
 
     torch.manual_seed(0)
     before = logging.getLogger("pyro.infer.mcmc").handlers[:]
-    found = run_chains(right_half, starts, Sampler(draws=20, warmup=20, chains=3))
+    found = run_chains(right_half, starts, ChainSettings(draws=20, warmup=20, chains=3))
     assert logging.getLogger("pyro.infer.mcmc").handlers == before
     assert found.lost == 1
     assert found.values.shape == (2, 20, 1)
     assert (found.values > 0).all()
     assert found.gradients > 40
-    lost = run_chains(lambda u: u[:, 0] * torch.nan, starts, Sampler(draws=20, warmup=20, chains=2))
+    lost = run_chains(lambda u: u[:, 0] * torch.nan, starts, ChainSettings(draws=20, warmup=20, chains=2))
     assert lost.lost == 2
     assert lost.values.shape == (0, 20, 1)
     assert math.isnan(lost.acceptance)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.batch import Batch
+from pyrogen.programs.functional import holding
 from pyrogen.programs.run import Sites
-from pyrogen.programs.swapped_state import holding
 
 from .subject import Subject
 
