@@ -52,6 +52,7 @@ class JointDensity:
         self.places: dict[str, slice] = {}
         self.own_dims: dict[str, int] = {}  # of a site's value, its plates and its event
         self.shapes: dict[str, torch.Size] = {}  # of a site's unconstrained value, (plates..., event...)
+        self.outside: dict[str, int] = {}  # number of plate dimensions that a site does not lie in
         stop = 0
         with forked(batch):
             model = self._run(self._guide(None), None)
@@ -66,7 +67,7 @@ class JointDensity:
             free = unconstrained(site)
             event_dims = free.dim() - (site.value.dim() - site.fn.event_dim)
             missing = structure.nesting - (free.dim() - event_dims)
-            self.shapes[name] = torch.Size((1,) * missing) + free.shape
+            self.shapes[name], self.outside[name] = torch.Size((1,) * missing) + free.shape, missing
             self.own_dims[name] = site.value.dim()
             self.places[name] = slice(stop, stop := stop + free.numel())
         if not self.places:
@@ -115,7 +116,10 @@ class JointDensity:
 
     def _free(self, name: str, points: Tensor) -> Tensor:
         """The unconstrained value of a site, ((points), plates..., event...)."""
-        return points[..., self.places[name]].reshape(*points.shape[:-1], *self.shapes[name])
+        values, shape = points[..., self.places[name]], self.shapes[name]
+        if points.dim() == 1:  # as the model draws it, without plates that it does not lie in: it may not broadcast
+            return values.reshape(shape[self.outside[name] :])
+        return values.reshape(*points.shape[:-1], *shape)
 
     def _constrain(self, name: str, points: Tensor, fn: Any) -> Tensor:
         transform, free = bijection(fn, name), self._free(name, points)

@@ -261,6 +261,36 @@ class Scaled(Pair):
         pyro.sample("rate", dist.Gamma(x.new_tensor([2.0, 3.0]), 1.0).to_event(1))
 
 
+@pytest.mark.parametrize("plates", [("data",), (), ("data", "coefficients")], ids=str)
+def test_the_joint_evidence_of_a_textbook_regression(plates):
+    """``X @ beta`` doesn't broadcast over points, and is right all the same, with plates or without."""
+    torch.manual_seed(0)
+    design = torch.randn(12, 3, dtype=torch.float64)
+    y = design @ torch.tensor([1.0, -1.0, 0.5], dtype=torch.float64) + 0.5 * torch.randn(12, dtype=torch.float64)
+
+    def coefficients(loc, scale):
+        if "coefficients" in plates:
+            with pyro.plate("coefficients", 3):
+                return pyro.sample("beta", dist.Normal(loc, scale))
+        return pyro.sample("beta", dist.Normal(loc, scale).to_event(1))
+
+    def model(design, y):
+        mean = design @ coefficients(design.new_zeros(3), 2.0)
+        if "data" not in plates:
+            pyro.sample("y", dist.Normal(mean, 0.5).to_event(1), obs=y)
+            return
+        with pyro.plate("data", len(y)):
+            pyro.sample("y", dist.Normal(mean, 0.5), obs=y)
+
+    pair = Pair.of(model, lambda design, y: coefficients(design.new_zeros(3), 1.0))
+    found = joint_evidence(pair, (design, y), draws=120, warmup=80, chains=2)
+    covariance = 4 * design @ design.T + 0.25 * torch.eye(12, dtype=torch.float64)
+    exact = dist.MultivariateNormal(torch.zeros(12, dtype=torch.float64), covariance).log_prob(y)
+    assert found.log_prob == found.log_evidence
+    assert abs(found.log_evidence - float(exact)) < 5 * found.standard_error
+    assert found.latents["beta"].shape == (2, 120, 3)
+
+
 def test_the_joint_evidence_of_positive_latents():
     """Gamma and exponential: p(x) = b^a G(a + n) / (G(a) (b + sum x)^(a + n)) in each dimension."""
     torch.manual_seed(0)
