@@ -106,7 +106,7 @@ def refine(
     if not 0 < learning_rate < math.inf:
         raise ConfigurationError(f"learning_rate must be a positive number, not {learning_rate}")
     start = time.perf_counter()
-    structure = require_per_datum(pair, batch, "moving each datum's latents", together=True)
+    structure = require_per_datum(pair, batch, "moving each datum's latents")
     if not structure.latents:
         raise PairError("the pair has no latents, and its guide nothing to refine: log p(x) needs no bound")
     total = length(batch)
@@ -206,6 +206,9 @@ class _Offsets:
 
         Log weights see the draws' dependence on the offsets, and not the density's own: its score has expectation zero.
         """
+        if particles > 1 and self.structure.loop is not None:
+            weights, scores = zip(*(self._weigh(offsets, 1) for _ in range(particles)), strict=True)
+            return torch.cat(weights), None if scores[0] is None else torch.cat(scores)
         args, kwargs = arguments(self.batch)
         live: dict[str, Any] = {}
         given = {name: partial(self._draw, name, offsets[name], particles, live) for name in self.families}
@@ -227,8 +230,8 @@ class _Offsets:
     def _draw(self, name: str, offsets: list[Tensor], particles: int, live: dict[str, Any], fn: Any) -> Tensor:
         live[name] = shifted = self.families[name](fn, offsets)
         missing = self.structure.nesting - len(shifted.batch_shape)
-        value: Tensor = shifted() if missing < 0 else shifted(torch.Size((particles, *(1,) * missing)))
-        return value  # (particles, plates..., event...)
+        value: Tensor = shifted() if missing < 0 or particles == 1 else shifted(torch.Size((particles, *(1,) * missing)))
+        return value  # (particles, plates..., event...), without particles where there is one
 
     def _surrogate(self) -> Tensor:
         """The ELBO of each datum, (data,), with the gradient of the offsets."""

@@ -54,7 +54,7 @@ class Mover:
         """One transition; see `pyrogen.inference.estimators.annealing.transition.move`."""
         self.gradients += steps * state.base.numel()
         with evaluation(self.density.pair):
-            if not self.graphs:
+            if not self.graphs or self.density.in_turn:
                 return move(self.density, batch, state, beta, step, scale, steps)
             layout = BatchLayout(batch)
             function = self.graphs.function(
@@ -78,7 +78,8 @@ def rows_at_once(density: LatentDensity, batch: Batch, chains: int, max_bytes: i
     rows, structure = length(batch), density.structure
 
     def run(few: Batch) -> None:
-        evaluate(density, density.draw(few, 4), few)
+        for u in torch.split(density.draw(few, 4), 4 if structure.loop is None else 1):
+            evaluate(density, u, few)
 
     with evaluation(density.pair):
         each = _COPIES * bytes_per_row(batch, structure, 4, run) * chains
