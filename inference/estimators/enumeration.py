@@ -25,7 +25,7 @@ from pyrogen.programs.structure import Structure
 from pyrogen.programs.traces import samples
 
 from ..weights.chunks import Block
-from ..weights.evaluation import check_extremes, evaluation
+from ..weights.evaluation import evaluation
 from ..weights.memory import DEFAULT_MAX_BYTES, bytes_per_row, first_data
 from .estimate import BlockEstimate, Estimator
 from .finite_latents import FiniteLatents, too_large, unmasked
@@ -75,7 +75,6 @@ class Enumeration(Estimator):
             ConfigurationError: the sum takes a tensor larger than `max_bytes`; the message says how large.
         """
         super().require(pair, batch)
-        check_extremes(pair, batch)
         structure = pair.structure(batch)
         with evaluation(pair):
             _log_evidence(pair, first_data(batch, structure), structure, self.max_bytes, check=True)

@@ -21,7 +21,6 @@ from pyrogen.programs.structure import Structure
 from pyrogen.randomness import forked
 
 from ..weights.chunks import Block
-from ..weights.evaluation import check_extremes
 from ..weights.terms import visit, weigh
 from .estimate import BlockEstimate, Estimate, Estimator
 from .mcmc.chains import effective_draws
@@ -103,7 +102,6 @@ class EUBO(Estimator):
         pair, batch, structure = whole.pair, whole.batch, whole.structure
         found = None
         if self.by is None:
-            check_extremes(pair, batch)
             latents: Mapping[str, Tensor] = _exact_draws(pair, batch, structure, self.draws)
         else:
             found = self.by.estimate(pair, batch, compile=whole.graphs, progress=whole.progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,11 +19,12 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyrogen import __version__
 from pyrogen.batch import Batch
-from pyrogen.checks import preflight
+from pyrogen.checks import PairWarning, preflight
 from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device, stream
+from pyrogen.programs.faults import GREY_PIXELS
 from pyrogen.randomness import forked
 from pyrogen.run_directory import CHECKPOINT, remove_run
 
@@ -41,7 +43,10 @@ from .sharing import require_divisible
 from .trainer import Trainer
 from .training_rows import HostRows, Keep, Rows, rows_of
 
-__all__ = ["Run", "fit", "linear_warmup"]
+__all__ = ["DEFAULT_STEPS", "Run", "fit", "linear_warmup"]
+
+DEFAULT_STEPS = 3000
+"""How long to train where nobody says it: minutes for what is small, and an end in sight for what is not."""
 
 T = TypeVar("T")
 PerPhase: TypeAlias = T | Mapping[str, T]
@@ -130,7 +135,7 @@ def fit(
         data: a `pyrogen.data.Split`, or a batch (a tensor, or a tuple or dict of tensors).
         objective: what to maximise; `ELBO()` if not given.
         epochs: passes over the data; give these or `steps`.
-        steps: optimizer steps; give these or `epochs`.
+        steps: optimizer steps; give these or `epochs`. Without either there are `DEFAULT_STEPS`.
         batch_size: data per step, of each process.
         lr: learning rate of the default optimizer, a fused Adam.
         optimizer: makes another one from the parameters, for instance ``functools.partial(torch.optim.SGD, lr=0.1)``.
@@ -177,6 +182,9 @@ def fit(
         ProcessError: another process of the run is gone; what it said and the last checkpoint are named.
         KeyboardInterrupt: after Ctrl-C, once the step is done and a checkpoint is written.
 
+    Warns:
+        PairWarning: a cheap rule of `pyrogen.check` has found something, or a Bernoulli observes grey pixels.
+
     Example:
         >>> from pyrogen.models import LinearGaussianVAE
         >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
@@ -185,6 +193,8 @@ def fit(
         20
     """
     counts = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "log_every": log_every}
+    if epochs is None and steps is None:
+        steps = DEFAULT_STEPS
     _require_arguments({**counts, "steps_per_call": steps_per_call})
     if not pair.has_density and validation_estimator is None:
         validation = None
@@ -286,7 +296,7 @@ def fit(
 
 
 def _require_arguments(numbers: Mapping[str, int | None]) -> None:
-    if (numbers["epochs"] is None) == (numbers["steps"] is None):
+    if numbers["epochs"] is not None and numbers["steps"] is not None:
         raise ConfigurationError("give either epochs or steps")
     for name, value in numbers.items():
         if value is not None and value < 1:
@@ -305,8 +315,17 @@ def _first_batch(pair: Pair, rows: Rows, batch_size: int, device: torch.device) 
             "datum, as an autoguide with local latents has), and the next batch would meet those of other data: use "
             f"batch_size={len(rows)}, or a guide that computes its parameters from the data"
         )
+    grey = None
     for part in rows.parts() if isinstance(rows, HostRows) else [None]:
-        check_extremes(pair, rows.draw(part))
+        try:
+            check_extremes(pair, rows.draw(part))
+        except PairError as error:
+            if error.code != GREY_PIXELS.code:
+                raise
+            grey = error
+    if grey is not None:
+        training = "Training minimises the mean loss of pixels drawn anew as 0 or 1; compare refuses such data"
+        warnings.warn(f"{grey.code} {grey} {training}", PairWarning, stacklevel=3)
     return first
 
 

@@ -22,7 +22,7 @@ from pyrogen.run_directory import forget_results
 
 from ..estimators.estimate import Estimator
 from ..estimators.shares import estimate_in_shares
-from ..weights.evaluation import evaluation_batch
+from ..weights.evaluation import evaluation_batch, grey_pixels_allowed
 from .checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from .history import History, Row
 from .trainer import Trainer
@@ -44,7 +44,7 @@ class Validation:
 
     def __call__(self, pair: Pair) -> float:
         """The mean estimate, in nats per datum."""
-        with forked(self.device):
+        with forked(self.device), grey_pixels_allowed():
             found = estimate_in_shares(self.estimator, pair, self.batch, self.processes, seed=self.seed)
             return float(found.log_prob.mean())
 

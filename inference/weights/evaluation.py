@@ -7,23 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor
 
-from pyrogen.batch import Batch, arguments, device_of, index, map_tensors
+from pyrogen.batch import Batch, arguments, device_of, index, length, map_tensors
 from pyrogen.errors import NotPerDatum, PairError
 from pyrogen.pair import Pair
-from pyrogen.programs.matching import check_observed
+from pyrogen.programs.matching import check_observed, grey
 from pyrogen.programs.run import Sites
 from pyrogen.programs.structure import Structure, evaluation_mode
 from pyrogen.randomness import forked
 
 from .terms import visit
 
-__all__ = ["check_extremes", "check_observations", "evaluation", "evaluation_batch", "require_per_datum"]
+__all__ = [
+    "check_extremes",
+    "check_observations",
+    "evaluation",
+    "evaluation_batch",
+    "grey_pixels_allowed",
+    "require_per_datum",
+]
+
+_GREY_ALLOWED = ContextVar("grey pixels allowed", default=False)
 
 
 @contextmanager
@@ -53,7 +63,7 @@ def require_per_datum(pair: Pair, batch: Batch, use: str = "an estimate", *, tog
 
     Raises:
         NotPerDatum: a site is shared by the data or scaled, or the data are subsampled; the message names site or plate.
-        PairError: the pair does not run for several particles at once.
+        PairError: the pair does not run for several particles at once, or data lie outside the likelihood's support.
     """
     structure = pair.structure(batch)
     structure.require_per_datum(use)
@@ -64,7 +74,18 @@ def require_per_datum(pair: Pair, batch: Batch, use: str = "an estimate", *, tog
         )
     if together and structure.loop is not None:
         raise PairError(f"the pair does not run for several particles at once: {structure.loop}")
+    check_extremes(pair, batch)
     return structure
+
+
+@contextmanager
+def grey_pixels_allowed() -> Iterator[None]:
+    """Estimate what training maximises, also of grey pixels under a Bernoulli, which have no probability."""
+    token = _GREY_ALLOWED.set(True)
+    try:
+        yield
+    finally:
+        _GREY_ALLOWED.reset(token)
 
 
 def check_observations(model: Sites, rows: Sequence[int]) -> None:
@@ -73,8 +94,10 @@ def check_observations(model: Sites, rows: Sequence[int]) -> None:
     Raises:
         PairError: with site, index, value and remedy.
     """
-    for name, site in model.visited.items():
-        if site.observed and site.dim is not None:
+    observed = {name: site for name, site in model.visited.items() if site.observed and site.dim is not None}
+    # What no loss can be trained on is named first.
+    for name, site in sorted(observed.items(), key=lambda item: grey(item[1].fn, item[1].value)):
+        if not (_GREY_ALLOWED.get() and grey(site.fn, site.value)):
             axis = site.value.dim() - site.fn.event_dim + site.dim
             check_observed(name, site.fn, site.value, masked=site.mask is not None, rows=rows, axis=axis)
 
@@ -88,18 +111,18 @@ def check_extremes(pair: Pair, batch: Batch) -> None:
         PairError: with site, row, value and remedy.
     """
     structure = pair.structure(batch)
-    if not structure.amortized or structure.subsampled:
+    if structure.subsampled:
         return
-    rows: set[int] = set()
+    rows = set(() if structure.amortized else range(length(batch)))
     args, kwargs = arguments(batch)
     for tensor in (*args, *kwargs.values()):
-        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
+        if structure.amortized and isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
             flat = tensor.detach().reshape(len(tensor), -1)  # (data, elements)
             whole = (flat - flat.round()).abs_().amax(1)
             rows.update(int(place) for place in (flat.amin(1).argmin(), flat.amax(1).argmax(), whole.argmax()))
     if not rows:
         return
     chosen = sorted(rows)
-    part = index(batch, torch.tensor(chosen, device=device_of(batch)))
+    part = index(batch, torch.tensor(chosen, device=device_of(batch))) if structure.amortized else batch
     with evaluation(pair), forked(batch):
         check_observations(visit(pair, part, structure)[1], chosen)

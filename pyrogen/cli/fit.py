@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     gradients = Literal["pathwise", "sticking-the-landing", "doubly-reparameterized", "score-function"]
     add("--gradient", type=gradients | None, default=None, help="its gradient estimator, if not its default")
     add("--epochs", type=int | None, default=None, help="passes over the data")
-    add("--steps", type=int | None, default=None, help="optimizer steps, instead of epochs")
+    add("--steps", type=int | None, default=None, help="optimizer steps, instead of epochs; 3,000 without either")
     add("--batch-size", type=int, default=128, help="data per step, of each process")
     add("--lr", type=float, default=1e-3, help="learning rate")
     add("--optimizer", type=str | None, default=None, help="Adam if not given; such as SGD:momentum=0.9")
@@ -82,12 +82,13 @@ def run(options: Namespace) -> None:
         KeyboardInterrupt: after Ctrl-C; the message says how to go on.
     """
     from pyrogen.inference import fit, linear_warmup
+    from pyrogen.inference.training.fitting import DEFAULT_STEPS
 
     name = options.name or options.pair
     if name is None:
         raise ConfigurationError("name a pair: pyrogen fit PAIR --data SOURCE; pyrogen models lists those of the zoo")
-    if options.data is not None and (options.epochs is None) == (options.steps is None):
-        raise ConfigurationError("say how long to train: either --epochs or --steps")
+    if options.epochs is not None and options.steps is not None:
+        raise ConfigurationError("say how long to train by either --epochs or --steps")
     dataset = load_data(options.data, options)
     pair, given = build_pair(name, options.args, options.get("tokens", []), shape=dataset.shape, seed=options.seed)
     directory = Path(options.directory or f"runs/{_slug(name)}-{_slug(dataset.name)}")
@@ -110,6 +111,8 @@ def run(options: Namespace) -> None:
         processes.from_first(lambda: _make_room(directory, resume=options.resume, overwrite=options.overwrite))
         if processes.first:
             print(_heading(dataset), flush=True)
+            if options.epochs is None and options.steps is None:
+                print(f"training for {DEFAULT_STEPS:,} steps, as neither --epochs nor --steps says how long", flush=True)
         try:
             done = fit(**arguments)
         except KeyboardInterrupt as error:

@@ -255,9 +255,16 @@ DATUM_OUTSIDE_SUPPORT = Fault(
     "PG203",
     "error",
     "an observed value lies outside the likelihood's support",
-    why="A Bernoulli has no density at a grey pixel: where nothing validates, a formula that happens to give a number is "
-    "trained on.",
+    why="There is no density there: where nothing validates, a formula that happens to give a number is trained on.",
     remedy="Binarize or rescale the data, or choose another likelihood",
+)
+GREY_PIXELS = Fault(
+    "PG205",
+    "warning",
+    "a Bernoulli observes values between 0 and 1",
+    why="Its formula gives them the mean loss of pixels drawn anew as 0 or 1, each with its value as probability: right to "
+    "train with, but grey pixels have no probability, and `compare` refuses to report one.",
+    remedy="Binarize the data (binarize='dynamic' where they are loaded), or choose another likelihood",
 )
 UNCONSTRAINED_ARGUMENT = Fault(
     "PG204",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pyro.util import check_site_shape
 from torch import Tensor
-from torch.distributions import Multinomial
+from torch.distributions import Bernoulli, Multinomial
 from torch.distributions.constraints import independent, nonnegative_integer
 
 from ..errors import PairError
@@ -27,6 +27,7 @@ __all__ = [
     "check_sites",
     "check_sizeless_plate",
     "check_support",
+    "grey",
 ]
 
 
@@ -188,9 +189,9 @@ def check_sizeless_plate(pair: Program, rows: int, *traces: Any) -> None:
 
 
 def check_support(model: Any) -> None:
-    """Refuse a trace of the model that observes a value outside its distribution's support."""
+    """Refuse a trace of the model that observes a value outside its distribution's support, grey pixels excepted."""
     for name, site in samples(model):
-        if site["is_observed"] and not site["infer"].get("_deterministic"):
+        if site["is_observed"] and not site["infer"].get("_deterministic") and not grey(site["fn"], site["value"]):
             check_observed(name, site["fn"], site["value"], masked=site["mask"] is not None, line=site.get("line"))
 
 
@@ -222,13 +223,14 @@ def check_observed(
     if bool(valid.all()):
         return
     where = (~valid).nonzero()[0].tolist()
+    trains = grey(fn, value) and not element._validate_args
+    fault = faults.GREY_PIXELS if trains else faults.DATUM_OUTSIDE_SUPPORT
     found = value if value.dim() > valid.dim() else value.expand_as(valid)
     found = found[tuple(where)]
     if rows is not None and axis < len(where):
         where[axis] = rows[where[axis]]
     seen = f"{found.item():.6g}" if found.numel() == 1 else str(found.tolist()[:8])
     excuse = " A mask does not excuse it: fill in some value of the support." if masked else ""
-    fault = faults.DATUM_OUTSIDE_SUPPORT
     raise fault.error(
         f"site '{name}' observes a value outside the support of {_with_support(element)} at index {where}: {seen}",
         remedy=f"{fault.remedy}.{excuse}",
@@ -236,6 +238,13 @@ def check_observed(
         shape=tuple(value.shape),
         line=line,
     )
+
+
+def grey(fn: Any, value: Any) -> bool:
+    """Whether a Bernoulli observes values from 0 to 1, some of them in between."""
+    if not isinstance(innermost(fn), Bernoulli) or not isinstance(value, Tensor) or not value.is_floating_point():
+        return False
+    return bool(((value >= 0) & (value <= 1)).all() & ((value > 0) & (value < 1)).any())
 
 
 def _fault(site: Any, error: ValueError) -> faults.Fault:

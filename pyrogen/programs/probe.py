@@ -20,6 +20,7 @@ import torch
 from pyro.distributions import Delta, Unit
 from pyro.infer.autoguide import AutoGuide
 from pyro.poutine import Trace
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -29,7 +30,7 @@ from ..batch import Batch, arguments, index, length
 from ..errors import PairError
 from ..randomness import forked, seed_generators
 from . import faults
-from .matching import check_draws, check_latent_shapes, check_shapes, check_sites, check_sizeless_plate, check_support
+from .matching import check_draws, check_latent_shapes, check_shapes, check_sites, check_sizeless_plate, check_support, grey
 from .program import Program
 from .pyro_errors import fault_and_site
 from .pyro_store import taken_over
@@ -62,10 +63,12 @@ def probe(pair: Program, batch: Batch) -> Structure:
         frozen_stay_frozen(pair),
         _own_networks(pair),
         pair.scope(),
+        _GreyPixels(),
     ):
         probed, guide, model = _first_run(pair, batch)
         check_sites(pair, guide, model)
         nesting = max([0, *(-frame.dim for trace in (guide, model) for frame in frames(trace))])
+        nesting = max([nesting, *(_single_dims(site) for trace in (guide, model) for _, site in samples(trace))])
         check_shapes(nesting, guide, model)
         check_sizeless_plate(pair, length(probed), guide, model)
         check_support(model)
@@ -84,6 +87,20 @@ def _own_random_numbers(batch: Batch) -> Iterator[None]:
     with forked(batch):
         seed_generators(batch, int(torch.randint(2**62, (), device="cpu")))
         yield
+
+
+def _single_dims(site: Any) -> int:
+    """Batch dimensions of a site all of which have one element, as ``Normal(torch.zeros(1), 1.0)``'s: no plate is needed."""
+    shape = site["fn"].batch_shape
+    return len(shape) if shape.numel() == 1 else 0
+
+
+class _GreyPixels(Messenger):
+    """Do without validation of a Bernoulli that observes grey pixels: training on them is sound."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] and grey(msg["fn"], msg["value"]):
+            innermost(msg["fn"])._validate_args = False
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def test_a_fit_after_a_check_is_the_fit_without():
 
 def test_codes_are_selected_and_ignored_by_their_beginnings():
     pair, batch = load_example(right.VAE)
-    assert set(check(pair, batch, select=["PG2", "PG301"]).ran) == {"PG201", "PG202", "PG203", "PG204", "PG301"}
+    assert set(check(pair, batch, select=["PG2", "PG301"]).ran) == {"PG201", "PG202", "PG203", "PG204", "PG205", "PG301"}
     assert not any(code.startswith("PG1") for code in check(pair, batch, ignore=["PG1", "PG6"]).ran)
     assert check(pair, batch, select=["PG2"], ignore=["PG20"]).ran == ()
 
@@ -178,7 +178,7 @@ def test_findings_name_the_line_of_the_user(tmp_path, monkeypatch):
 def test_lines_of_the_zoo_are_those_of_the_zoo():
     from pyrogen.models import VAE
 
-    report = check(VAE((4,), latent=2, hidden=(3,)), torch.rand(5, 4), select=["PG203"])
+    report = check(VAE((4,), latent=2, hidden=(3,)), 2 + torch.rand(5, 4), select=["PG203"])
     (finding,) = report.findings
     assert "vae.py:" in finding.line
 
@@ -241,7 +241,7 @@ def test_a_rule_that_fails_says_so_and_stops_no_other(monkeypatch):
     pair, batch = load_example(right.VAE)
     report = check(pair, batch, select=["PG2"])
     assert list(report.skipped) == ["PG202"]
-    assert {"PG201", "PG203", "PG204"} == set(report.ran)
+    assert {"PG201", "PG203", "PG204", "PG205"} == set(report.ran)
     assert "PG202 did not look: could not run: RuntimeError: broken" in str(report)
 
 

@@ -323,7 +323,7 @@ FAULTS = {
         right.AUXILIARY,
         ("dist.Normal(u, 0.5)", "dist.Uniform(u - 1.0, u + 1.0)"),
     ),
-    "grey pixels": ("PG203", right.VAE, (".round()", "")),
+    "grey pixels": ("PG205", right.VAE, (".round()", "")),
     "pixels to 255": ("PG203", right.IMAGES, ("torch.rand(6, 1, 8, 8).round()", "torch.randint(256, (6, 1, 8, 8)).float()")),
     "counts that are not whole": (
         "PG203",

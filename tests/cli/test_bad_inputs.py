@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pyrogen.cli import main
@@ -23,10 +24,9 @@ WORDS: dict[str, tuple[list[str], str]] = {
     "pair unlike any": (["fit", "xyzzy", *FIT[2:]], "no pair is called 'xyzzy'; there are vae, "),
     "no pair": (["fit", *FIT[2:]], "name a pair: pyrogen fit PAIR"),
     "no data": (["fit", "vae", "--steps", "1"], "name the data: --data digits"),
-    "no length": (FIT[:-2], "either --epochs or --steps"),
     "two lengths": ([*FIT, "--epochs", "1"], "either --epochs or --steps"),
     "source": (["fit", "vae", "--data", "digts", "--steps", "1"], "unknown source 'digts'"),
-    "not binary": (["fit", "vae", "--data", "digits", "--steps", "1"], "outside the support of Bernoulli"),
+    "not binary": (["fit", "vae", "--data", "{tmp}/reals.npy", "--steps", "1"], "outside the support of Bernoulli"),
     "module": (["models", "no.such.module:Class"], "there is no module 'no'"),
     "module in a package": (["models", "pyrogen.modles:VAE"], "there is no module 'pyrogen.modles'"),
     "class": (["models", "pyrogen.models:VEA"], "pyrogen.models has no 'VEA': did you mean 'VAE'"),
@@ -105,6 +105,7 @@ def test_bad_words(case: str, fitted: Path, own: Path, tmp_path: Path, capsys: p
     (tmp_path / "broken.py").write_text("def :\n")
     (tmp_path / "misses.py").write_text("import no_such_module\n")
     (tmp_path / "broken.yaml").write_text("pair: {vae\nargs: 3\n")
+    np.save(tmp_path / "reals.npy", np.linspace(-1, 1, 40, dtype=np.float32).reshape(10, 4))
     (tmp_path / "key.yaml").write_text("pair: vae\nbatchsize: 3\n")
     words, fragment = WORDS[case]
     places = {"own": str(own), "tmp": str(tmp_path), "run": str(fitted)}

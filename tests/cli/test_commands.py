@@ -11,6 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
+from pyrogen.checks import PairWarning
 from pyrogen.cli import main
 from pyrogen.inference import Comparison, load_checkpoint
 from pyrogen.report import load_history, load_pictures
@@ -90,6 +91,17 @@ def test_a_run_without_a_directory_is_named_for_its_pair_and_data(capsys: pytest
     assert main(["fit", "vae", *TINY, "--steps", "1"]) == 0
     assert Path("runs/vae-digits/checkpoint.pt").is_file()
     assert "runs/vae-digits" in capsys.readouterr().out
+
+
+def test_training_has_a_length_and_grey_pixels_are_said(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("pyrogen.inference.training.fitting.DEFAULT_STEPS", 5)
+    with pytest.warns(PairWarning, match="PG205 .* compare refuses"):
+        assert main(["fit", "vae", "--data", "digits", "--device", "cpu", "--no-progress", "--args.hidden=[8]"]) == 0
+    printed = capsys.readouterr().out
+    assert "training for 5 steps, as neither --epochs nor --steps says how long" in printed
+    assert "fitted in 5 steps" in printed
+    assert main(["compare", "runs/vae-digits", "--estimators", "elbo"]) == 2
+    assert "Binarize the data" in capsys.readouterr().err
 
 
 def test_compare_prints_saves_and_reports(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from pyrogen import check
 from pyrogen.errors import PairError
-from pyrogen.inference import ELBO, fit
+from pyrogen.inference import ELBO, IWAE, fit
 from pyrogen.pair import Pair
 
 TRANSITION = torch.tensor([[0.5, -0.5, 0.0], [0.1, 0.3, -0.2], [0.0, 0.0, 1.0]])
@@ -76,3 +76,21 @@ def test_counts_without_their_total():
 def test_what_is_no_count_is_refused(validate, value):
     with pytest.raises(PairError, match=r"outside the support of Multinomial|to satisfy the constraint|Expected value"):
         counts(validate).structure(value)
+
+
+def test_sites_of_one_element_need_no_plate():
+    """As older Pyro code has them; the guide is the posterior, so that every draw's log weight is the evidence."""
+    rows = 5
+
+    def model(x):
+        mean = pyro.sample("mean", dist.Normal(torch.zeros(1), torch.ones(1)))
+        for row in range(rows):
+            pyro.sample(f"x_{row}", dist.Normal(mean, 1.0), obs=x[row])
+
+    def guide(x):
+        pyro.sample("mean", dist.Normal(x.sum(0, keepdim=True) / (rows + 1), torch.full((1,), (rows + 1) ** -0.5)))
+
+    x = torch.arange(float(rows))
+    evidence = dist.MultivariateNormal(torch.zeros(rows), torch.eye(rows) + 1).log_prob(x)
+    for objective in (ELBO(kl="sampled"), ELBO(3, kl="sampled"), IWAE(4)):
+        torch.testing.assert_close(-rows * objective.loss(Pair.of(model, guide), x), evidence)

@@ -732,8 +732,8 @@ FAULTS = {
     "grey data": (
         bits,
         vae_guide,
-        GREY,
-        r"site 'x' observes a value outside the support of Bernoulli \(Boolean\(\)\) at index \[2, 1\]: 0.25. Binarize",
+        6 * GREY,
+        r"outside the support of Bernoulli \(Boolean\(\)\) at index \[\d, \d\]: (6|1.5). Binarize or rescale",
     ),
     "negative data": (
         positive,
@@ -744,7 +744,7 @@ FAULTS = {
     "beyond a bound": (interval, vae_guide, -2 * GREY, r"Uniform \(Interval\) at index \[1, 0\]: -2. Binarize or rescale"),
     "no simplex": (simplex, vae_guide, BITS, r"Dirichlet \(Simplex\(\)\) at index \[\d\]: \[[01.]+, [01.]+, [01.]+\]"),
     "not a number": (fully_visible, None, X / 0 * 0, r"outside the support of Normal \(Real\(\)\) at index \[0, 0\]: nan"),
-    "masked": (poutine.mask(bits, mask=False), vae_guide, GREY, "A mask does not excuse it: fill in some value"),
+    "masked": (poutine.mask(bits, mask=False), vae_guide, 6 * GREY, "A mask does not excuse it: fill in some value"),
     "nothing observed": (samples("z"), samples("z"), X, "the model observes nothing: give a pyro.sample statement obs="),
     "model raises": (raising(OSError("no disk")), None, X, "the model does not run on this batch: OSError: no disk"),
     "guide raises": (vae, raising(AssertionError()), X, "the guide does not run on this batch: AssertionError"),

@@ -14,6 +14,7 @@ from torch.distributions.utils import lazy_property
 
 from pyrogen.programs import faults
 from pyrogen.programs.faults import Fault
+from pyrogen.programs.matching import grey
 from pyrogen.programs.run import run_guide, run_model
 from pyrogen.programs.traces import innermost
 
@@ -80,6 +81,21 @@ def prior_not_covered(subject: Subject) -> Iterator[Seen]:
                 name,
                 line=subject.line_of(name, guide=True),
             )
+
+
+_GREY = changed(
+    RIGHT,
+    ("dist.Normal(decoder(z), 1.0)", "dist.Bernoulli(logits=decoder(z))"),
+    ("torch.randn(8, 3)", "torch.rand(8, 3)"),
+)
+
+
+@rule(faults.GREY_PIXELS, bad=_GREY, fixed=changed(_GREY, ("torch.rand(8, 3)", "torch.rand(8, 3).round()")))
+def grey_pixels(subject: Subject) -> Iterator[Seen]:
+    """Look for Bernoulli sites whose observed values lie between 0 and 1."""
+    for name, site in subject.model.items():
+        if site["is_observed"] and grey(site["fn"], site["value"]):
+            yield Seen(f"site '{name}' observes values between 0 and 1 under a Bernoulli", name)
 
 
 _UNCONSTRAINED = changed(

@@ -20,9 +20,23 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, StepLR
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrogen import Pair
+from pyrogen.checks import PairWarning
 from pyrogen.data import load
 from pyrogen.errors import CheckpointError, ConfigurationError, NonFiniteLoss, PairError
-from pyrogen.inference import ELBO, IWAE, BlockEstimate, Estimator, Exact, fit, linear_warmup, load_checkpoint, restore
+from pyrogen.inference import (
+    ELBO,
+    IWAE,
+    AnnealedImportance,
+    BlockEstimate,
+    Estimator,
+    Exact,
+    compare,
+    fit,
+    linear_warmup,
+    load_checkpoint,
+    restore,
+)
+from pyrogen.inference.training import fitting
 from pyrogen.inference.training.checkpoints import CHECKPOINT, save_checkpoint
 from pyrogen.models import VAE, DiscreteVAE, LinearGaussianVAE
 
@@ -481,7 +495,6 @@ def test_resume_refuses_another_run(tmp_path):
 @pytest.mark.parametrize(
     ("options", "fragment"),
     [
-        ({}, "either epochs or steps"),
         ({"epochs": 1, "steps": 1}, "either epochs or steps"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"epochs": -1}, "epochs must be at least 1"),
@@ -497,9 +510,38 @@ def test_options_that_do_not_fit_together(options, fragment):
         fit(vae(), data(), **options)
 
 
-def test_grey_data_under_a_bernoulli_are_refused_before_training():
+def test_training_has_a_length_if_nobody_gives_one(monkeypatch):
+    monkeypatch.setattr(fitting, "DEFAULT_STEPS", 7)
+    run = fit(vae(), data(), batch_size=10, progress=False)
+    assert run.steps == run.config["fit"]["steps"] == 7
+
+
+@pytest.mark.parametrize("compile", [False, "graph"])
+def test_grey_data_under_a_bernoulli_are_trained_on_with_a_warning_and_never_reported(compile):
+    grey, pair = torch.full((10, 6), 0.5), vae()
+    with pytest.warns(PairWarning, match=r"PG205 site 'x' observes a value .* Bernoulli .* index \[0, 0\]: 0.5. Binarize"):
+        run = fit(pair, grey, steps=4, batch_size=5, validation=grey, compile=compile)
+    assert math.isfinite(run.history[-1]["validation"])
+    for estimator in (ELBO(), AnnealedImportance(2)):
+        with pytest.raises(PairError, match=r"value outside the support of Bernoulli .* index \[0, 0\]: 0.5. Binarize"):
+            compare(pair, grey, [estimator])
+        compare(pair, grey.round(), [estimator])
+    with pytest.raises(PairError, match=r"outside the support of Bernoulli .* Binarize or rescale"):
+        fit(pair, torch.cat([grey[:3], grey + 1]), steps=1)
+
+
+def test_a_bernoulli_that_validates_refuses_grey_data_before_training():
+    class Validating(Pair):
+        def __init__(self):
+            super().__init__()
+            self.logits = torch.nn.Parameter(torch.zeros(6))
+
+        def model(self, x):
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Bernoulli(logits=self.logits, validate_args=True).to_event(1), obs=x)
+
     with pytest.raises(PairError, match=r"site 'x' observes a value outside the support of Bernoulli .* index \[0, 0\]"):
-        fit(vae(), torch.full((10, 6), 0.5), steps=1)
+        fit(Validating(), torch.full((10, 6), 0.5), steps=1)
 
 
 def test_nothing_to_train():
@@ -540,7 +582,7 @@ def test_cosine_ends_at_zero():
 def test_a_bad_value_anywhere_in_the_data_is_named_before_training():
     x = data(3000)
     x[2345, 3] = 0.5
-    with pytest.raises(PairError, match=r"at index \[2345, 3\]: 0.5"):
+    with pytest.warns(PairWarning, match=r"at index \[2345, 3\]: 0.5"):
         fit(vae(), x, steps=1, batch_size=10)
     x[2345, 3] = 2.0
     with pytest.raises(PairError, match=r"at index \[2345, 3\]: 2"):
