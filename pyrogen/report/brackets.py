@@ -9,7 +9,7 @@ import numpy as np
 
 from pyrogen.errors import DataError
 
-from .style import BLACK, BLUE, GREY, VERMILION, canvas, caption, legend, styled
+from .style import BLACK, BLUE, GREY, VERMILION, canvas, caption, legend, logarithmic, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,8 +29,6 @@ def bracket(record: Mapping[str, Any]) -> Figure:
     Raises:
         DataError: the record holds no bracket.
     """
-    from matplotlib.ticker import NullLocator
-
     brackets = record.get("brackets")
     if not brackets:
         raise DataError("there is no bracket to draw: ask for at least one number of temperatures")
@@ -48,19 +46,24 @@ def bracket(record: Mapping[str, Any]) -> Figure:
     if record.get("exact") is not None:
         left.axhline(float(np.mean(record["exact"])), color=BLACK, lw=1, ls="--", label="exact")
     left.set_xscale("log")
-    left.set_xticks(place, [f"{number:,.0f}" for number in place])
-    left.xaxis.set_minor_locator(NullLocator())
     left.margins(x=0.15)
+    logarithmic(left, place.tolist())
     left.set_xlabel("temperatures")
     left.set_ylabel("log p(x), nats per datum")
     left.grid(visible=True)
     caption(left, "Bounds on simulated data")
     gaps = [np.sort(np.array(found["upper"]) - np.array(found["lower"])) for found in brackets]
     shades = np.linspace(0.35, 1.0, len(gaps))
+    room = 0.07 * (max(gap[-1] for gap in gaps) - min(0.0, *(gap[0] for gap in gaps)))  # of a line's name
+    named: list[float] = []
     for gap, shade, found in zip(gaps, shades, brackets, strict=True):
         share = 100 * (np.arange(len(gap)) + 0.5) / len(gap)
         right.plot(share, gap, color=BLUE, alpha=float(shade), lw=1.6)
-        right.annotate(f"{found['temperatures']:,}", (share[-1], gap[-1]), (4, 0), textcoords="offset points", fontsize=8.5)
+        if all(abs(gap[-1] - end) > room for end in named):  # the others lie between those that are named
+            named.append(gap[-1])
+            right.annotate(
+                f"{found['temperatures']:,}", (share[-1], gap[-1]), (4, 0), textcoords="offset points", fontsize=8.5
+            )
     right.axhline(0, color=GREY, lw=1)
     right.set_xlabel("data, sorted (percent)")
     right.set_ylabel("upper minus lower, nats")

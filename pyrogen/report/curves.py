@@ -11,7 +11,7 @@ from pyrogen.errors import DataError
 
 from .records import Array, check_record, column
 from .runs import further_columns, losses, not_finite
-from .style import GREY, MARKERS, PALETTE, VERMILION, Look, canvas, caption, label, legend, looks, minus, styled
+from .style import GREY, MARKERS, PALETTE, VERMILION, Look, canvas, caption, label, legend, logarithmic, looks, minus, styled
 from .wording import bar, failings, finite, measured
 
 if TYPE_CHECKING:
@@ -99,7 +99,6 @@ def bounds(record: Mapping[str, Any]) -> Figure:
         DataError: no estimate has a curve, or the record is damaged.
     """
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FixedLocator, NullLocator
 
     check_record(record)
     curves: list[tuple[Mapping[str, Any], Look, Array, Array, Array]] = []
@@ -140,11 +139,7 @@ def bounds(record: Mapping[str, Any]) -> Figure:
             words += ", above the picture" if value > high else ", below the picture"
         handles.append(Line2D([], [], label=words, **line))
     axes.set_xscale("log")
-    ticks = sorted({float(count) for _, _, particles, _, _ in curves for count in particles})
-    if len(ticks) <= 12:
-        axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    logarithmic(axes, {float(count) for _, _, particles, _, _ in curves for count in particles})
     axes.set_xlabel("number of particles (logarithmic)")
     axes.set_ylabel("nats per datum (higher is better)")
     caption(axes, "Bounds against the number of particles")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyrogen.errors import DataError
 
 from .records import KINDS, check_record
-from .style import BLACK, GREY, MARKERS, canvas, caption, label, legend, looks, styled
+from .style import BLACK, GREY, MARKERS, canvas, caption, label, legend, logarithmic, looks, styled
 from .wording import bar, failings, finite
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def cost(record: Mapping[str, Any]) -> Figure:
         panels, ("work for each datum, in evaluations of the model", "seconds for all data"), strict=True
     ):
         axes.set_xscale("log")
-        axes.set_xlabel(words)
         axes.margins(x=0.12, y=0.12)
+        logarithmic(axes)
+        axes.set_xlabel(words)
         axes.grid(visible=True)
     panels[0].set_ylabel("log p(x), nats per datum")
     caption(panels[0], "Nats against cost")

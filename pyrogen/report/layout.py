@@ -6,6 +6,7 @@ Data of shape (C, H, W) with C = 1 or 3 are images, data of shape (D,) vectors. 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ _TILE = 48  # pixels of an image's longer side, at least, so that the gaps betwe
 _GAP = 5  # pixels between images
 _BREAK = 16  # pixels between blocks of images
 _WIDTH = 7.5  # inches
+_TITLE_LETTER = 0.08  # inches, on average
 
 
 def checked(values: ArrayLike, name: str, leading: int) -> Array:
@@ -80,14 +82,17 @@ def mosaic(
     inches = min(_WIDTH, 0.8 * columns * max(1.0, width / height))
     scale = min(inches / picture.shape[1], 10 / picture.shape[0])
     margin = 1.2 if any(names) else 0.2
-    figure = canvas(max(picture.shape[1] * scale + margin, 3.0), picture.shape[0] * scale + (0.75 if below else 0.5))
+    wide = picture.shape[1] * scale
+    lines = textwrap.wrap(title, max(24, round(wide / _TITLE_LETTER)))
+    tall = picture.shape[0] * scale + (0.75 if below else 0.5) + 0.17 * (len(lines) - 1)
+    figure = canvas(max(wide + margin, 3.0), tall)
     axes = figure.subplots()
     axes.imshow(picture, interpolation="nearest")
     axes.set_yticks(middles if any(names) else [], labels=names if any(names) else [])
     axes.set_xticks([])
     axes.set_xlabel(below)
     bare(axes)
-    caption(axes, title)
+    caption(axes, "\n".join(lines))
     return figure
 
 

@@ -11,7 +11,7 @@ import io
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
 from .wording import plain
@@ -32,6 +32,7 @@ __all__ = [
     "caption",
     "label",
     "legend",
+    "logarithmic",
     "looks",
     "minus",
     "png",
@@ -49,7 +50,8 @@ MARKERS = {"lower": "^", "upper": "v", "consistent": "o", "exact": "D"}
 
 _DOTS_PER_INCH = 150
 _LONGEST_LABEL = 30
-_LETTERS = 100  # of a legend, side by side in a figure as wide as the page
+_LETTER = 0.083  # inches of a digit of a tick's label
+_LETTERS = 13.3  # of a legend, on an inch
 # Every setting that would show, so that a reader's own matplotlibrc changes nothing.
 _SETTINGS = {
     "axes.edgecolor": GREY,
@@ -165,6 +167,52 @@ def caption(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", pad=8)
 
 
+def logarithmic(axes: Axes, values: Iterable[float] = ()) -> None:
+    """Make the x-axis logarithmic, ticked at the values given or at round ones, without labels over each other.
+
+    Call it when everything is drawn and the margins are set. matplotlib's own labels of an axis below a decade are formulas
+    (which are not set here), and too many.
+    """
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    choices = [
+        [10.0**power for power in powers],
+        [digit * 10.0**power for power in powers for digit in (1, 2, 5)],
+        MaxNLocator(4).tick_values(low, high),
+    ]
+    found = [[value for value in ticks if low <= value <= high] for ticks in ([sorted(set(values))] if values else choices)]
+    width = (
+        axes.get_position().width * axes.figure.bbox.width / _DOTS_PER_INCH / math.log(high / low)
+    )  # inches of a factor of e
+
+    def fit(ticks: Sequence[float]) -> bool:
+        pairs = itertools.pairwise(ticks)
+        return all(width * math.log(b / a) >= _LETTER * (len(_short(a)) + len(_short(b)) + 2) / 2 for a, b in pairs)
+
+    ticks = next((ticks for ticks in found if len(ticks) > 2), found[-1])
+    shown = next(ticks[::every] for every in range(1, len(ticks) + 2) if fit(ticks[::every]))
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+
+
+def _short(value: float) -> str:
+    """A positive number for an axis: 1,000, or 3×10⁷.
+
+    Example:
+        >>> _short(20_000.0), _short(3e7), _short(1e-5)
+        ('20,000', '3×10⁷', '10⁻⁵')
+    """
+    if 1e-3 <= value < 1e5:
+        return f"{value:,.6g}"
+    digits, power = f"{value:.3e}".split("e")
+    mantissa = "" if float(digits) == 1 else f"{float(digits):g}×"
+    return f"{mantissa}10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
 def legend(figure: Figure, handles: Sequence[Any], columns: int = 3) -> None:
     """Put a legend of labelled artists below all plots, at most `columns` side by side, fewer where names are long."""
     if not handles:
@@ -177,7 +225,7 @@ def legend(figure: Figure, handles: Sequence[Any], columns: int = 3) -> None:
         return [lengths[top : top + rows] for top in range(0, len(lengths), rows)]
 
     # matplotlib fills column after column; each is as wide as its longest label.
-    while columns > 1 and sum(map(max, blocks())) > _LETTERS:
+    while columns > 1 and sum(map(max, blocks())) > _LETTERS * figure.get_figwidth():
         columns -= 1
     # The figure grows by the legend, or many estimators would press the plot flat.
     figure.set_figheight(figure.get_figheight() + 0.1 + 0.19 * math.ceil(len(handles) / columns))
