@@ -17,7 +17,7 @@ from pyrogen.inference.estimators.annealing import HMC, MALA, AnnealedImportance
 from pyrogen.inference.estimators.annealing.ais import anneal, log_normal_mean, resampled
 from pyrogen.inference.estimators.annealing.mover import Mover
 from pyrogen.inference.estimators.annealing.schedule import equal_lengths, interpolate, plan, temperatures
-from pyrogen.inference.estimators.annealing.transition import evaluate, move
+from pyrogen.inference.estimators.annealing.transition import Moved, evaluate, move
 from pyrogen.inference.estimators.latent_density import LatentDensity
 from pyrogen.inference.studies.brackets import Bracket, sandwich
 from pyrogen.models import VAE, DiscreteVAE, GlobalGaussian
@@ -39,6 +39,18 @@ def test_evidence_is_unbiased(make, estimator):
     ratio = (estimator.estimate(pair, many).log_prob - pair.log_evidence(x).detach()).exp()
     assert abs(ratio.mean() - 1) < 5 * ratio.std() / len(ratio) ** 0.5
     assert ratio.std() / len(ratio) ** 0.5 < 0.1
+
+
+def test_resampling_alone_keeps_the_evidence_unbiased(monkeypatch):
+    """Without moves, which mend a population that is resampled by other weights than its own."""
+    monkeypatch.setattr(Mover, "move", lambda self, batch, state, *_: Moved(state, torch.ones_like(state.base)))
+    pair, x = linear(1)
+    torch.manual_seed(0)
+    many = x.expand(4000, -1)
+    found = TemperedSMC(16, islands=4, moves=1).estimate(pair, many)
+    assert found.diagnostics["temperatures"].double().mean() > 3
+    ratio = (found.log_prob - pair.log_evidence(x).detach()).exp()
+    assert abs(ratio.mean() - 1) < 5 * ratio.std() / len(ratio) ** 0.5
 
 
 @pytest.mark.parametrize("initial", ["prior", "guide"])

@@ -174,10 +174,14 @@ def test_latents_without_a_divergence_of_units_are_one_unit():
                 pyro.sample("x", dist.Normal(x.new_zeros(LATENT), 1.0).to_event(1), obs=x)
 
     pair = Mixture(torch.zeros(LATENT).double(), torch.ones(LATENT).double())
-    x = torch.zeros(DATA, LATENT, dtype=torch.float64)
+    x = torch.zeros(20_000, LATENT, dtype=torch.float64)
     torch.manual_seed(5)
     [used] = usage(pair, x)
     assert used.rates.shape == (1,)
+    z = torch.randn(1_000_000, LATENT, dtype=torch.float64)  # from the guide
+    far = (z.square() - (z - 1).square()).sum(-1) / 2, (z.square() - (z + 1).square()).sum(-1) / 2
+    gap = math.log(2) - torch.logaddexp(*far)  # log q - log p
+    assert abs(used.rate - gap.mean()) < 5 * (used.error**2 + gap.var() / len(gap)) ** 0.5
     assert used.variances.shape == (LATENT,)
     assert ELBO(free_bits=100.0).loss(pair, x).isfinite()
 
