@@ -217,7 +217,7 @@ def _compare(attempt: Attempt) -> str:
 def _checked(attempt: Attempt) -> Step:
     try:
         with _quiet():
-            report = check(attempt.pair, attempt.batch)
+            report = check(attempt.pair, attempt.batch, device="cuda")
     except Exception as error:  # whatever has come through
         return Step("", refused=True, wrong=f"crashed: {type(error).__name__}: {error}")
     told = [f for f in report.findings if f.severity != "note"]

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pyrogen.batch import Batch, index, signature
+import torch
+
+from pyrogen.batch import Batch, device_of, index, signature
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.faults import PROGRAM_FAILS
@@ -26,6 +28,7 @@ __all__ = ["PairWarning", "check", "chosen_rules", "preflight"]
 
 _SEED = 0
 _PREFLIGHT_ROWS = 64
+_DEVICES = "PG6"
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 _CODES = frozenset(rule.code for rule in RULES)
 _checked: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()
@@ -43,6 +46,7 @@ def check(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     trained: bool = False,
+    device: str | torch.device | None = None,
 ) -> Report:
     """Look for faults of a pair, without changing it.
 
@@ -52,12 +56,14 @@ def check(
         select: codes, or beginnings of codes, of the rules to run; all if empty.
         ignore: codes, or beginnings of codes, of rules to leave out.
         trained: whether the pair has been fitted; the quality of its guide is then checked, too.
+        device: where it is meant to run; where the batch lies if not given. What would fail on a GPU is a fault where one is
+            meant, and elsewhere one note of each kind.
 
     Returns:
         A report of the findings, errors first.
 
     Raises:
-        ConfigurationError: no rule has such a code.
+        ConfigurationError: no rule has such a code, or there is no such device.
         DataError: `batch` is no batch.
 
     Example:
@@ -75,6 +81,10 @@ def check(
         ['PG201']
     """
     start = time.perf_counter()
+    try:
+        meant = None if device is None else torch.device(device)
+    except RuntimeError as error:
+        raise ConfigurationError(f"unknown device {device!r}: use 'cpu' or 'cuda'") from error
     rules = chosen_rules(select, ignore)
     found: list[Finding] = []
     ran: list[str] = []
@@ -102,11 +112,15 @@ def check(
             ran.append(rule.code)
             found += findings
         silencer = Silencer(pair)
-    found = sorted(dict.fromkeys(found), key=lambda finding: (_ORDER[finding.severity], finding.code))
+    found = list(dict.fromkeys(found))
+    silenced = [finding for finding in found if silencer.silences(finding)]
+    found = [finding for finding in found if finding not in silenced]
+    if (meant or device_of(batch)).type != "cuda":
+        found = _one_note_of_each(_DEVICES, found)
     return Report(
         type(pair).__name__ if type(pair).__name__ != "_FunctionPair" else "Pair.of(...)",
-        tuple(finding for finding in found if not silencer.silences(finding)),
-        tuple(finding for finding in found if silencer.silences(finding)),
+        tuple(sorted(found, key=_severest_first)),
+        tuple(sorted(silenced, key=_severest_first)),
         tuple(ran),
         skipped,
         time.perf_counter() - start,
@@ -169,6 +183,23 @@ def chosen_rules(select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list
         rule
         for rule in RULES
         if (not select or rule.code.startswith(tuple(select))) and not (ignore and rule.code.startswith(tuple(ignore)))
+    ]
+
+
+def _severest_first(finding: Finding) -> tuple[int, str]:
+    return _ORDER[finding.severity], finding.code
+
+
+def _one_note_of_each(group: str, found: Sequence[Finding]) -> list[Finding]:
+    """The findings, those of a group of rules as notes: of each code the first, with the number of all."""
+    kept: dict[Any, list[Finding]] = {}
+    for number, finding in enumerate(found):
+        kept.setdefault(finding.code if finding.code.startswith(group) else number, []).append(finding)
+    return [
+        replace(first, severity="note", seen=first.seen + f"; {len(rest)} more like it" * bool(rest))
+        if first.code.startswith(group)
+        else first
+        for first, *rest in kept.values()
     ]
 
 

@@ -34,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--rows", type=int, default=128, help="at most so many data, evenly spread over those to train on")
     add("--select", metavar="CODE", nargs="+", type=str, default=[], help="only rules whose codes begin so, such as PG1")
     add("--ignore", metavar="CODE", nargs="+", type=str, default=[], help="not those whose codes begin so")
+    add("--device", type=str | None, default=None, help="where it is meant to run: cuda makes faults of what a GPU refuses")
     add("--json", action="store_true", help="print the report as JSON")
     add("--seed", type=int, default=0, help="seeds initial parameters")
 
@@ -51,7 +52,7 @@ def run(options: Namespace) -> int:
 
     pair, split, trained = _subject(options)
     batch = spread_rows(split, options.rows).fixed()
-    report = check(pair, batch, select=options.select, ignore=options.ignore, trained=trained)
+    report = check(pair, batch, select=options.select, ignore=options.ignore, trained=trained, device=options.device)
     print(report.to_json() if options.json else report)
     return 0 if report.ok else 1
 

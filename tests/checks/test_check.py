@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import warnings
 
 import numpy as np
 import pyro
@@ -143,7 +144,7 @@ SAMPLE = 'z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))'
 @pytest.mark.parametrize("line", [SAMPLE, "class VAE(Pair):", "    def model(self, x):"])
 def test_a_comment_silences(line, comment, silent):
     pair, batch = load_example(changed(ZEROS, (line, f"{line}  {comment}")), f"comment {comment} {len(line)}")
-    report = check(pair, batch, select=["PG6"])
+    report = check(pair, batch, select=["PG6"], device="cuda")
     assert {finding.code for finding in report.silenced} == ({"PG601"} if silent else set())
     assert report.codes() == (set() if silent else {"PG601"})
     assert report.ok == silent
@@ -266,3 +267,51 @@ def test_the_package_offers_it():
 def test_the_catalogue_is_up_to_date(request):
     page = (request.config.rootpath / "docs" / "generated" / "checks.md").read_text()
     assert page == catalogue(), "run: python -m pyrogen.checks.catalogue > docs/generated/checks.md"
+
+
+def test_what_a_gpu_would_refuse_is_one_note_where_nobody_asks_for_one():
+    source = changed(
+        right.FUNCTIONS,
+        ("dist.Normal(decoder(z), scale)", "dist.Normal(decoder(z) + torch.zeros(5), scale)"),
+        ('"z", dist.Normal(encoder(x)', '"z", dist.Normal(torch.zeros(2) + encoder(x)'),
+    )
+    pair, batch = load_example(source)
+    asked = check(pair, batch, device="cuda").by_code("PG6")
+    assert len(asked) == 2
+    assert {finding.severity for finding in asked} == {"error"}
+    for device in (None, "cpu"):
+        report = check(pair, batch, device=device)
+        (note,) = report.by_code("PG6")
+        assert note.severity == "note"
+        assert note.seen == f"{asked[0].seen}; 1 more like it"
+        assert note.line == asked[0].line
+        assert report.ok
+    with pytest.raises(ConfigurationError, match="unknown device 'gpu': use 'cpu' or 'cuda'"):
+        check(pair, batch, device="gpu")
+
+
+def test_a_sequential_plate_may_draw_a_subsample():
+    """Pyro's second tutorial on SVI: other sites in every run, which train."""
+    from pyrogen.inference import fit
+
+    pair, batch = load_example("""
+def model(x):
+    fairness = pyro.sample("fairness", dist.Beta(x.new_tensor(10.0), x.new_tensor(10.0)))
+    for i in pyro.plate("tosses", len(x), subsample_size=5):
+        pyro.sample(f"toss_{i}", dist.Bernoulli(fairness), obs=x[i])
+
+def guide(x):
+    counts = pyro.param("counts", x.new_full((2,), 5.0), constraint=constraints.positive)
+    pyro.sample("fairness", dist.Beta(*counts))
+
+pair, batch = Pair.of(model, guide), torch.cat([torch.ones(30), torch.zeros(10)])
+""")
+    report = check(pair, batch, device="cuda")
+    assert report.ok, str(report)
+    assert "PG112" in report.ran
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit(pair, batch, steps=1500, batch_size=40, lr=0.03, scheduler="cosine", progress=False, device="cpu")
+    ones, zeros = pair.pyro_params.counts.exp().tolist()  # of the posterior: 40 and 20
+    assert abs(ones / (ones + zeros) - 2 / 3) < 0.1
+    assert 30 < ones + zeros < 90

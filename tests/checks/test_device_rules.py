@@ -78,7 +78,7 @@ def source(passage, before=""):
 
 def looked_at(text):
     pair, batch = load_example(text)
-    report = check(pair, batch, select=["PG6"])
+    report = check(pair, batch, select=["PG6"], device="cuda")
     assert not report.skipped
     return {(finding.code, finding.line) for finding in report.findings}
 
@@ -160,7 +160,7 @@ def test_a_simulated_step_leaves_the_pair_as_it_was():
     vae.eval()
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     parameters, state = list(vae.parameters()), torch.get_rng_state()
-    report = check(vae, x, select=["PG6"])
+    report = check(vae, x, select=["PG6"], device="cuda")
     assert report.ok
     assert torch.equal(torch.get_rng_state(), state)
     assert not vae.training

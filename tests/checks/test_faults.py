@@ -492,6 +492,6 @@ def test_there_are_many_faults_of_all_groups():
 @pytest.mark.parametrize("name", right.RIGHT)
 def test_a_right_pair_is_left_alone(name):
     pair, batch = load_example(right.RIGHT[name], name)
-    report = check(pair, batch)
+    report = check(pair, batch, device="cuda")
     assert all(finding.severity == "note" for finding in report.findings), str(report)
     assert set(report.skipped.values()) <= {"looks at fitted pairs only"}

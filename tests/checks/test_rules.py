@@ -16,7 +16,7 @@ IDS = [rule.code for rule in RULES]
 @pytest.mark.parametrize("rule", RULES, ids=IDS)
 def test_the_bad_pair_is_caught(rule):
     pair, batch = load_example(rule.bad, f"{rule.code} bad")
-    report = check(pair, batch, trained=rule.trained)
+    report = check(pair, batch, trained=rule.trained, device="cuda")
     found = report.by_code(rule.code)
     assert found, f"{report}\n{report.skipped}"
     severities = ["note", "warning", "error"]
@@ -27,7 +27,7 @@ def test_the_bad_pair_is_caught(rule):
 @pytest.mark.parametrize("rule", RULES, ids=IDS)
 def test_the_fixed_pair_is_clean(rule):
     pair, batch = load_example(rule.fixed, f"{rule.code} fixed")
-    report = check(pair, batch, trained=rule.trained)
+    report = check(pair, batch, trained=rule.trained, device="cuda")
     assert report.ok, str(report)
     assert rule.code not in report.codes(), str(report)
     assert rule.code in report.ran, report.skipped

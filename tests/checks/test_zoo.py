@@ -30,7 +30,7 @@ VARIANTS = {
 
 
 def clean(pair, x):
-    report = check(pair, x)
+    report = check(pair, x, device="cuda")
     assert all(finding.severity == "note" for finding in report.findings), str(report)
     assert set(report.skipped.values()) <= {"looks at fitted pairs only"}, dict(report.skipped)
     assert {"PG601", "PG602", "PG603", "PG604"} <= set(report.ran)

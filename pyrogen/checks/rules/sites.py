@@ -12,7 +12,7 @@ from pyrogen.batch import index
 from pyrogen.programs import faults
 from pyrogen.programs.faults import Fault
 from pyrogen.programs.source_lines import line_of_error
-from pyrogen.programs.traces import innermost, is_summed_out, samples
+from pyrogen.programs.traces import innermost, is_subsample, is_summed_out, samples
 
 from ..examples import RIGHT, changed
 from ..rule import Seen, rule
@@ -39,7 +39,10 @@ def sites_vary(subject: Subject) -> Iterator[Seen]:
         for seed in range(_RUNS):
             torch.manual_seed(seed)
             traces = zip(("guide", "model"), subject.trace(), strict=True)
-            seen = {role: {name: _shapes(site) for name, site in samples(trace)} for role, trace in traces}
+            seen = {
+                role: {name: _shapes(site) for name, site in samples(trace) if not _drawn(trace, site)}
+                for role, trace in traces
+            }
             known = known or seen
             for role, sites in seen.items():
                 different = [name for name in {**known[role], **sites} if known[role].get(name) != sites.get(name)]
@@ -150,6 +153,15 @@ def one_length_only(subject: Subject) -> Iterator[Seen]:
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         line = line_of_error(error)
     yield Seen(f"half of the batch of {subject.rows} data does not run: {reason}", line=line)
+
+
+def _drawn(trace: Any, site: Any) -> bool:
+    """Whether a site lies in a sequential plate that draws a subsample, so that other runs have others in its place."""
+    plates = [trace.nodes.get(frame.name) for frame in site["cond_indep_stack"] if frame.dim is None]
+    return any(
+        plate is not None and is_subsample(plate) and (plate["fn"].subsample_size or plate["fn"].size) < plate["fn"].size
+        for plate in plates
+    )
 
 
 def _shapes(site: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -262,18 +262,18 @@ def test_log_normal_mean():
 def test_bracket_holds_the_truth_and_closes():
     """Of 60 brackets of 90% at most 19 may miss: that has a probability below 1e-6 at the stated rate."""
     pair, x = linear(1)
-    missed, gaps = 0, []
-    for seed in range(60):
-        found = sandwich(pair, x, 20, temperatures=(3, 30), chains=4, transition=HMC(2), seed=seed, device="cpu")
-        low, high = found.last.interval(0.9)
-        missed += not low <= found.exact.mean() <= high
-        gaps.append([bracket.gap[0] for bracket in found.brackets])
-        below, above = found.brackets[0].guaranteed(0.999999)
-        assert (below < found.exact).all()
-        assert (found.exact < above).all()
+    found = sandwich(pair, x, 1200, temperatures=(3, 100), chains=4, transition=HMC(2), device="cpu")
+    missed, few, many = 0, *found.brackets
+    for part in torch.arange(1200).split(20):
+        low, high = Bracket(100, many.lower[part], many.upper[part], many.lower_error[part], 1, 1.0).interval(0.9)
+        missed += not low <= found.exact[part].mean() <= high
     assert missed <= 19
-    few, many = torch.tensor(gaps).mean(0)
-    assert many < few / 3
+    below, above = few.guaranteed(1 - 1e-8)
+    assert ((below < found.exact) & (found.exact < above)).all()
+    assert many.gap[0] < few.gap[0] / 3
+    # The evidence without bias from below, and its inverse without bias from above.
+    for ratio in ((many.lower - found.exact).exp(), (found.exact - many.upper).exp()):
+        assert abs(ratio.mean() - 1) < 5 * ratio.std() / 1200**0.5 < 0.15
 
 
 def test_both_ends_of_a_bracket_have_their_error():

@@ -153,8 +153,7 @@ def assert_trained_alike(make, compile, **options):
 
 
 @each_place
-@pytest.mark.parametrize("compile", ["graph", "auto"])
-@pytest.mark.parametrize("hidden", [3, WIDE], ids=["fused steps", "steps"])
+@pytest.mark.parametrize(("compile", "hidden"), [("graph", 3), ("auto", WIDE)], ids=["fused steps", "steps"])
 def test_a_registered_network_is_trained_wherever_it_hides(place, compile, hidden):
     assert_trained_alike(lambda: make(place, hidden), compile)
 
