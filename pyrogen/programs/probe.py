@@ -91,7 +91,7 @@ def _own_random_numbers(batch: Batch) -> Iterator[None]:
 
 def _single_dims(site: Any) -> int:
     """Batch dimensions of a site all of which have one element, as ``Normal(torch.zeros(1), 1.0)``'s: no plate is needed."""
-    shape = site["fn"].batch_shape
+    shape = torch.Size(site["fn"].batch_shape)
     return len(shape) if shape.numel() == 1 else 0
 
 
