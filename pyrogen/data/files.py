@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import os
+import sys
 from pathlib import Path
 
 from ..errors import DataError
 
-__all__ = ["existing_file", "existing_folder", "file_bytes"]
+__all__ = ["MOST_INFLATION", "existing_file", "existing_folder", "require_memory"]
+
+MOST_INFLATION = 1100
+"""Bytes that deflate makes of one, at most: 1,032, and some for headers."""
 
 
 def existing_file(location: str | Path) -> Path:
@@ -18,9 +21,9 @@ def existing_file(location: str | Path) -> Path:
         DataError: if there is nothing, or a folder, or an empty file.
     """
     path = Path(location).expanduser()
-    if path.is_dir():
+    if _is(path, "dir"):
         raise DataError(f"{path}: a folder where a file was expected: name the file in it")
-    if not path.is_file():
+    if not _is(path, "file"):
         raise DataError(f"{path}: no such file: check the path (the working folder is {Path.cwd()})")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: an empty file: fetch or write it again")
@@ -34,25 +37,27 @@ def existing_folder(location: str | Path) -> Path:
         DataError: if there is nothing, or a file.
     """
     path = Path(location).expanduser()
-    if path.is_file():
+    if _is(path, "file"):
         raise DataError(f"{path}: a file where a folder was expected: name the folder")
-    if not path.is_dir():
+    if not _is(path, "dir"):
         raise DataError(f"{path}: no such folder: check the path (the working folder is {Path.cwd()})")
     return path
 
 
-def file_bytes(path: Path) -> bytes:
-    """What an existing file holds, unpacked if it is gzipped, whatever its name says.
+def require_memory(where: object, size: int) -> None:
+    """Refuse what claims to be larger than the machine's memory, before any of it is read.
 
     Raises:
-        DataError: if it is gzipped and damaged.
+        DataError: with both sizes.
     """
-    raw = path.read_bytes()
-    if not raw.startswith(b"\x1f\x8b"):  # how every gzip file begins
-        return raw
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else sys.maxsize
+    if size > memory:
+        raise DataError(f"{where}: claims {size:,} bytes, and this machine has {memory:,} bytes of memory: fetch it again")
+
+
+def _is(path: Path, kind: str) -> bool:
+    """Whether a path is a "file" or a "dir"; one that is too long is neither."""
     try:
-        return gzip.decompress(raw)
-    except EOFError as error:
-        raise DataError(f"{path}: the gzip file ends too early, at byte {len(raw)}: fetch it again") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: a damaged gzip file ({error}): fetch it again") from error
+        return bool(getattr(path, f"is_{kind}")())
+    except OSError:
+        return False

@@ -6,19 +6,24 @@ https://web.archive.org/web/2021/http://yann.lecun.com/exdb/mnist/
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
 import struct
+import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
-from .files import existing_file, existing_folder, file_bytes
+from .files import MOST_INFLATION, existing_file, existing_folder, require_memory
 from .rows import Array, RawRows, Source
 
 __all__ = ["read", "read_idx", "read_mnist"]
 
 # The third byte of the header; numbers are stored with the highest byte first.
+_MOST_AXES = 32  # of NumPy before its second version
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -69,7 +74,21 @@ def read_idx(location: str | Path) -> Array:
         DataError: if the file is missing, empty, damaged, not IDX, or shorter or longer than its header says.
     """
     path = existing_file(location)
-    raw = file_bytes(path)
+    packed = path.read_bytes()
+    if not packed.startswith(b"\x1f\x8b"):  # how every gzip file begins
+        return _array(path, io.BytesIO(packed), len(packed))
+    try:
+        with gzip.open(io.BytesIO(packed)) as file:
+            return _array(path, file, MOST_INFLATION * len(packed))
+    except EOFError as error:
+        raise DataError(f"{path}: the gzip file ends too early, at byte {len(packed)}: fetch it again") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: a damaged gzip file ({error}): fetch it again") from error
+
+
+def _array(path: Path, file: IO[bytes] | gzip.GzipFile, most: int) -> Array:
+    """The array in an open IDX file of at most so many bytes; no more are read than its header says."""
+    raw = file.read(4)
     if len(raw) < 4:
         raise DataError(f"{path}: {len(raw)} bytes are too few for the header of an IDX file: fetch it again")
     if raw[:2] != b"\0\0" or raw[2] not in _TYPES:
@@ -79,20 +98,23 @@ def read_idx(location: str | Path) -> Array:
         )
     axes = raw[3]
     start = 4 + 4 * axes
-    if len(raw) < start:
-        raise DataError(f"{path}: the file ends within its header, at byte {len(raw)} of {start}: fetch it again")
-    shape = struct.unpack(f">{axes}I", raw[4:start])
+    header = file.read(4 * axes)
+    if len(header) < 4 * axes:
+        raise DataError(f"{path}: the file ends within its header, at byte {4 + len(header)} of {start}: fetch it again")
+    if axes > _MOST_AXES:
+        raise DataError(f"{path}: {axes} axes, and an array has at most {_MOST_AXES}: the header is damaged; fetch it again")
+    shape = struct.unpack(f">{axes}I", header)
     stored = np.dtype(_TYPES[raw[2]])
-    expected = start + math.prod(shape) * stored.itemsize
-    if len(raw) < expected:
-        raise DataError(
-            f"{path}: the file ends too early, at byte {len(raw)} of {expected} for shape {shape}: fetch it again"
-        )
-    if len(raw) > expected:
-        raise DataError(
-            f"{path}: {len(raw) - expected} bytes too many for shape {shape}: the header is damaged; fetch it again"
-        )
-    return np.frombuffer(raw, dtype=stored, offset=start).reshape(shape).astype(stored.newbyteorder("="))
+    size = math.prod(shape) * stored.itemsize
+    require_memory(path, size)
+    # What cannot be there is not asked for; one byte more than there should be shows that there are too many.
+    values = file.read(min(size, most) + 1)
+    if len(values) < size:
+        end, expected = start + len(values), start + size
+        raise DataError(f"{path}: the file ends too early, at byte {end} of {expected} for shape {shape}: fetch it again")
+    if len(values) > size:
+        raise DataError(f"{path}: bytes too many for shape {shape}: the header is damaged; fetch it again")
+    return np.frombuffer(values, dtype=stored).reshape(shape).astype(stored.newbyteorder("="))
 
 
 def _mnist_part(folder: Path, prefix: str, labels: bool) -> RawRows:

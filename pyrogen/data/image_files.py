@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import math
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ConfigurationError, DataError
-from .files import existing_folder
+from .files import MOST_INFLATION, existing_folder
 from .rows import Array, RawRows, Source
 
 __all__ = ["read"]
@@ -80,12 +82,15 @@ def _pixels(path: Path) -> Array:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        raw = path.read_bytes()  # a part of a file on the disk is read into as much memory as a damaged length says
+        with Image.open(io.BytesIO(raw)) as image:
             if image.mode not in _MODES or "transparency" in image.info:
                 raise DataError(f"{path}: pixels of kind {image.mode}, or transparent: save it as grey or RGB")
+            if image.format == "PNG" and math.prod(image.size) // 8 > MOST_INFLATION * len(raw):
+                raise DataError(f"{path}: claims {image.width} x {image.height} pixels, which it cannot hold: save it again")
             pixels = np.asarray(image.convert(_MODES[image.mode]))
     except DataError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's of damaged files
         raise DataError(f"{path}: not an image, or a damaged one ({error}): save it again or take it out") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # (channels, height, width)
