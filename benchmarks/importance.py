@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from timing import ResidentMemory, in_threads, interleaved
 from torch import Tensor
 from torch.distributions import Normal
+from training.problem import DEVICE
 
 from pyrogen.data import load
 from pyrogen.inference import ImportanceSampling, compare
@@ -34,7 +35,7 @@ def by_hand(pair: VAE, x: Tensor, data: int = 4) -> Tensor:
         scale = F.softplus(raw) + 1e-4
         for first in range(0, PARTICLES, particles):
             count = min(particles, PARTICLES - first)
-            z = loc + scale * torch.randn(count, *loc.shape)
+            z = loc + scale * torch.randn(count, *loc.shape, device=loc.device)
             logits = pair.likelihood.net(z)
             likelihood = -F.binary_cross_entropy_with_logits(logits, part.expand_as(logits), reduction="none").sum(-1)
             prior, posterior = Normal(0.0, 1.0, validate_args=False), Normal(loc, scale, validate_args=False)
@@ -55,8 +56,9 @@ def measure() -> None:
     source = f"mnist:{os.environ['PYROGEN_MNIST']}"
     x = load(source, binarize="dynamic").test[:DIGITS].fixed()
     assert isinstance(x, Tensor)
+    x = x.to(DEVICE)
     torch.manual_seed(0)
-    pair = VAE((784,), latent=20, hidden=(400,)).eval()
+    pair = VAE((784,), latent=20, hidden=(400,)).eval().to(DEVICE)
     estimator = ImportanceSampling(PARTICLES, draws=0, max_bytes=MAX_BYTES)
     compare(pair, x[:8], [ImportanceSampling(300, draws=0)])
     with ResidentMemory() as memory:

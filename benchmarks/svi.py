@@ -77,6 +77,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--pin", action=argparse.BooleanOptionalAction, default=True, help="hold each process to as many cores as threads"
     )
+    parser.add_argument("--device", default="cpu", help="where all run: %(default)s, or cuda")
     parser.add_argument("--quick", action="store_true", help="tiny, one round, nothing that needs a C++ compiler")
     parser.add_argument("--stage", choices=("first", "again"), help=argparse.SUPPRESS)
     options = parser.parse_args(words)
@@ -102,10 +103,12 @@ def processes(letter: str, threads: int, options: argparse.Namespace) -> int:
     words += ["--quick"] if options.quick else []
     with tempfile.TemporaryDirectory() as cache:
         variables = {
+            "PYROGEN_BENCHMARK_DEVICE": options.device,
             "MKL_NUM_THREADS": str(threads),
             "PJRT_NPROC": str(threads),  # the size of XLA's pool of threads
             "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={str(threads > 1).lower()}",
-            "JAX_PLATFORMS": "cpu",
+            "JAX_PLATFORMS": options.device,
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "JAX_COMPILATION_CACHE_DIR": f"{cache}/jax",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "TORCHINDUCTOR_CACHE_DIR": f"{cache}/inductor",

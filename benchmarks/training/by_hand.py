@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .problem import Peer, Problem, Runner, TorchBatches, Workload
+from .problem import DEVICE, Peer, Problem, Runner, TorchBatches, Workload
 
 __all__ = ["peers"]
 
@@ -26,7 +26,8 @@ class _Loop(Runner):
 
     def __init__(self, workload: Workload, problem: Problem, *, compiled: bool) -> None:
         self.problem, self.batches = problem, TorchBatches(problem)
-        written = workload.by_hand()
+        with DEVICE:
+            written = workload.by_hand()
         self.loss = torch.compile(written.loss, fullgraph=True) if compiled else written.loss
         self.optimizer = torch.optim.Adam(written.parameters, problem.lr, fused=True)
 
@@ -39,4 +40,4 @@ class _Loop(Runner):
             loss.backward()
             self.optimizer.step()
             found.append(loss.detach())
-        return torch.stack(found).double().numpy()
+        return torch.stack(found).double().cpu().numpy()

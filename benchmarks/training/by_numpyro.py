@@ -28,7 +28,7 @@ def peers(workload: Workload) -> list[Peer]:
 
 
 class _SVI(Runner):
-    """`numpyro.infer.SVI` on the CPU."""
+    """`numpyro.infer.SVI`."""
 
     def __init__(self, workload: Workload, mode: Mode, problem: Problem) -> None:
         for module in ("jax", "numpyro"):

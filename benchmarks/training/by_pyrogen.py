@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pyrogen.inference import compiled_svi, fit
 
-from .problem import Peer, Problem, Runner, TorchBatches, Workload
+from .problem import DEVICE, Peer, Problem, Runner, TorchBatches, Workload
 
 __all__ = ["peers"]
 
@@ -32,7 +32,9 @@ class _Eager(Runner):
 
     def __init__(self, workload: Workload, problem: Problem) -> None:
         self.problem, self.batches = problem, TorchBatches(problem)
-        self.pair, self.objective = workload.pair(), workload.objective()
+        self.objective = workload.objective()
+        with DEVICE:
+            self.pair = workload.pair()
         self.pair.initialise(_batch(self.batches.first))
         self.pair.train()
         self.optimizer = torch.optim.Adam(self.pair.parameters(), problem.lr, fused=True)
@@ -47,7 +49,7 @@ class _Eager(Runner):
                 loss.backward()
                 self.optimizer.step()
                 found.append(loss.detach())
-        return torch.stack(found).double().numpy()
+        return torch.stack(found).double().cpu().numpy()
 
 
 class _Compiled(Runner):
@@ -55,7 +57,9 @@ class _Compiled(Runner):
 
     def __init__(self, workload: Workload, problem: Problem) -> None:
         self.problem, self.batches = problem, TorchBatches(problem)
-        pair, first = workload.pair(), _batch(self.batches.first)
+        first = _batch(self.batches.first)
+        with DEVICE:
+            pair = workload.pair()
         pair.initialise(first)
         pair.train()
         optimizer = torch.optim.Adam(pair.parameters(), problem.lr, fused=True)
@@ -63,7 +67,7 @@ class _Compiled(Runner):
 
     def losses(self) -> NDArray[np.float64]:
         """See `Runner.losses`."""
-        return torch.stack([self.step(_batch(batch)) for batch in self.batches]).double().numpy()
+        return torch.stack([self.step(_batch(batch)) for batch in self.batches]).double().cpu().numpy()
 
 
 class _Fit(Runner):
@@ -87,8 +91,10 @@ class _Fit(Runner):
 
     def _history(self, steps: int, log_every: int) -> list[Any]:
         self.seed += 1  # for `fit` seeds itself: the same seed would give the same draws again
+        with DEVICE:
+            pair = self.workload.pair()
         run = fit(
-            self.workload.pair(),
+            pair,
             _batch(self.batches.data),
             objective=self.objective,
             steps=steps,
@@ -97,7 +103,7 @@ class _Fit(Runner):
             log_every=log_every,
             seed=self.seed,
             progress=False,
-            device="cpu",
+            device=DEVICE,
             **self.options,
         )
         return run.history

@@ -5,6 +5,7 @@ Named axes: rows (of the data set), steps, data (of one batch), event.
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +21,23 @@ from torch import Tensor
 from pyrogen.inference import Objective
 from pyrogen.pair import Pair
 
-__all__ = ["ByHand", "Left", "Peer", "Problem", "Program", "PyroELBO", "Runner", "TorchBatches", "Wanted", "Workload"]
+__all__ = [
+    "DEVICE",
+    "ByHand",
+    "Left",
+    "Peer",
+    "Problem",
+    "Program",
+    "PyroELBO",
+    "Runner",
+    "TorchBatches",
+    "Wanted",
+    "Workload",
+]
 
 PyroELBO: TypeAlias = infer.ELBO
+DEVICE = torch.device(os.environ.get("PYROGEN_BENCHMARK_DEVICE", "cpu"))
+"""Where the torch peers run."""
 
 
 class Left(Exception):
@@ -58,8 +73,8 @@ class TorchBatches:
 
     def __init__(self, problem: Problem) -> None:
         self.steps = problem.steps
-        self.data = tuple(torch.from_numpy(values) for values in problem.data)
-        self.rows = None if problem.rows is None else list(torch.from_numpy(problem.rows).unbind())
+        self.data = tuple(torch.from_numpy(values).to(DEVICE) for values in problem.data)
+        self.rows = None if problem.rows is None else list(torch.from_numpy(problem.rows).to(DEVICE).unbind())
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """A tuple of tensors for each step."""
@@ -183,7 +198,8 @@ class Workload(ABC):
         """The model and the guide for Pyro's own SVI."""
         import pyro
 
-        pair = self.pair()
+        with DEVICE:
+            pair = self.pair()
 
         def model(*batch: Tensor) -> None:
             pyro.module("pair", pair)

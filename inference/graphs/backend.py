@@ -1,7 +1,7 @@
 """From a recorded graph to something fast: the steps of the ladder above the eager run.
 
 - ``"graph"``: the recorded operations, called one after the other. It needs no compiler.
-- ``"inductor"``: compiled by torch's inductor (C++ on a CPU; Triton, with CUDA graphs, on a GPU).
+- ``"inductor"``: compiled by torch's inductor (C++ on a CPU; Triton on a GPU).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from pyrogen.errors import ConfigurationError
 from pyrogen.randomness import forked
 
 from .internals import compile_errors, compiled_with_inductor
-from .passes import least_flops, least_seconds, share_exponentials, use_onednn
+from .passes import keep_bernoulli, least_flops, least_seconds, share_exponentials, use_onednn
 from .tracing import Graph
 
 __all__ = ["Backend", "CompilerMissing", "Executable", "build", "copied"]
@@ -75,10 +75,8 @@ def build(graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executab
     if backend == "inductor":
         uncompiled = copy.deepcopy(module)
         share_exponentials(module)
-        options: dict[str, Any] = {
-            "fallback_random": True,  # the same random numbers as an eager run
-            "triton.cudagraphs": not on_cpu,
-        }
+        keep_bernoulli(module)
+        options = {"fallback_random": True}  # the same random numbers as an eager run
         copies = [copied(tensor) for tensor in example]
         try:
             with forked(example[0].device), torch.no_grad():

@@ -21,6 +21,7 @@ from pyrogen.pair import Pair
 from pyrogen.randomness import forked
 
 from .backend import Backend, Executable, build, copied
+from .cuda_graph import CudaGraph, capturable
 from .tracing import Function, Graph, PureProgram, record
 
 __all__ = ["SITE", "WRITTEN", "Compile", "CompileReport", "CompiledFunction", "require_compile"]
@@ -37,6 +38,8 @@ WRITTEN = "written."
 
 _GRAPHS = 8  # of different shapes, kept at a time
 _ATTEMPTS = 2
+_CAPTURE_AFTER = 3  # calls of a shape, by which its kernels are warm
+_CAPTURES = 3  # of a shape, whose tensors may have been replaced since
 _COMPILE_SECONDS = 20.0
 _EXPECTED_SAVING = 0.5  # of an eager call's time
 
@@ -67,6 +70,8 @@ class CompileReport:
     """Calls at which the graph was compared with the pair's own run."""
     trace_seconds: float = 0.0
     compile_seconds: float = 0.0
+    cuda_graphs: int = 0
+    """Graphs whose kernels a GPU is given all at once."""
     backend: str = "eager"
     """The fastest of what ran: ``"eager"``, ``"graph"`` or ``"inductor"``."""
     uncompiled: str | None = None
@@ -89,6 +94,9 @@ class _Entry:
     """The call at which it is compiled, or None."""
     calls: int = 0
     next_check: int = 0
+    launch: CudaGraph | None = None
+    """The executable's kernels on the entry's own tensors, all at once."""
+    captures: int = 0
 
 
 class CompiledFunction:
@@ -178,6 +186,7 @@ class CompiledFunction:
             if self.compile != "auto":
                 raise
             return self._fall_back(str(error), inputs)
+        self._capture(entry, inputs, len(leading))
         if entry.calls >= entry.next_check:
             wrong = self._check(entry, inputs)
             if wrong is not None:
@@ -188,7 +197,7 @@ class CompiledFunction:
         entry.calls += 1
         executable = entry.executable
         with torch.no_grad():
-            values = executable.call(*entry.tensors, *executable.constants, *inputs)
+            values = (entry.launch or executable.call)(*entry.tensors, *executable.constants, *inputs)
         if executable.replaces_buffers:
             self._write_buffers(executable.outputs, values)
         return executable.outputs, values
@@ -237,9 +246,26 @@ class CompiledFunction:
                 seconds.append(time.perf_counter() - started)
         return seconds[-1]
 
+    def _capture(self, entry: _Entry, inputs: Sequence[Tensor], leading: int) -> None:
+        """On a GPU, make a CUDA graph of a shape that has come some times; the next check is of what it computes."""
+        tensors = [*entry.tensors, *entry.executable.constants, *inputs]
+        if entry.launch is not None and not entry.launch.holds(tensors):
+            entry.launch = None
+        due = entry.launch is None and entry.calls >= _CAPTURE_AFTER and entry.captures < _CAPTURES
+        if not due or not capturable(tensors):
+            return
+        first = len(tensors) - len(inputs)
+        try:
+            entry.launch = CudaGraph(entry.executable.call, tensors, range(first, first + leading))
+        except RuntimeError:  # it runs all the same, kernel by kernel
+            entry.captures = _CAPTURES
+        else:
+            entry.captures, entry.next_check = entry.captures + 1, entry.calls
+            self.report.cuda_graphs += entry.captures == 1
+
     def _compile(self, entry: _Entry, inputs: Sequence[Tensor]) -> None:
         entry.executable = self._build(entry.graph, [*entry.tensors, *entry.graph.constants, *inputs], "inductor")
-        entry.next_check = entry.calls
+        entry.next_check, entry.launch = entry.calls, None
 
     def _build(self, graph: Graph, example: Sequence[Tensor], backend: Backend) -> Executable:
         try:
@@ -268,9 +294,13 @@ class CompiledFunction:
         wrong = None
         for attempt in range(_ATTEMPTS):  # a draw that a rounding error has tipped over does not happen twice
             theirs = self._on_copies(entry, entry.program, inputs, attempt)
-            found = self._differs(self._on_copies(entry, entry.executable, inputs, attempt), theirs)
+            found = self._differs(self._on_copies(entry, entry.launch or entry.executable, inputs, attempt), theirs)
             if found is None:
                 return None
+            if entry.launch is not None:
+                entry.launch, entry.captures = None, _CAPTURES
+                self.report.cuda_graphs -= 1
+                return self._check(entry, inputs)
             again = self._on_copies(entry, entry.program, inputs, attempt)
             if self._sites is not None:
                 recorded = Executable(entry.graph, entry.graph.outputs, entry.graph.constants, "graph")
@@ -286,7 +316,7 @@ class CompiledFunction:
         )
 
     def _on_copies(
-        self, entry: _Entry, what: PureProgram | Executable, inputs: Sequence[Tensor], seed: int
+        self, entry: _Entry, what: PureProgram | Executable | CudaGraph, inputs: Sequence[Tensor], seed: int
     ) -> dict[str, Tensor]:
         """What a program or its executable computes, with the state left as it is, and the buffers that it has written."""
         copies = [copied(tensor) for tensor in entry.tensors]
@@ -296,10 +326,12 @@ class CompiledFunction:
                 torch.manual_seed(seed)
             if isinstance(what, PureProgram):
                 outputs = what(copies, given)
-            else:
+            elif isinstance(what, Executable):
                 with torch.no_grad():
                     values = what.call(*copies, *what.constants, *given)
                 outputs = {name: value.clone() for name, value in zip(what.outputs, values, strict=True)}
+            else:
+                outputs = self._launched(entry, what, inputs, [*copies, *given])
         names = [*entry.program.parameters, *entry.program.buffers]
         for name, before, after in zip(names, entry.tensors, copies, strict=True):
             if name in entry.program.buffers or not torch.equal(before, after):
@@ -308,6 +340,18 @@ class CompiledFunction:
             if not torch.equal(before, after):
                 outputs[f"{WRITTEN}{number}"] = after
         return outputs
+
+    @staticmethod
+    @torch.no_grad()
+    def _launched(entry: _Entry, launch: CudaGraph, inputs: Sequence[Tensor], copies: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What a CUDA graph computes on the state itself, which is put back; the copies get what it became."""
+        values = launch(*entry.tensors, *entry.executable.constants, *inputs)
+        for own, copy in zip([*entry.tensors, *inputs], copies, strict=True):
+            if own.data_ptr() != copy.data_ptr():
+                became = own.clone()
+                own.copy_(copy)
+                copy.copy_(became)
+        return dict(zip(entry.executable.outputs, values, strict=True))
 
     def _fall_back(self, reason: str, inputs: Sequence[Tensor]) -> tuple[Sequence[str], Sequence[Tensor]]:
         warnings.warn(f"compile='auto' runs the pair itself: {reason}", stacklevel=4)

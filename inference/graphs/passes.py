@@ -11,6 +11,9 @@ elsewhere.) From which size on that pays is measured once for each number of thr
 ``softplus(x) - x t = (1 - t) x + max(-x, 0) + log(1 + e)`` and ``sigmoid(x) = (1 if x >= 0 else e) / (1 + e)``.
 
 As e is at most 1, the logarithm loses less than 6e-8 nats an element in single precision against `log1p`.
+
+`keep_bernoulli` has inductor call torch's own kernel for Bernoulli draws. It would compare uniform numbers with the
+probabilities, which on CUDA gives other draws for the same seed than an eager run has.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from torch import Tensor, fx
 
 from .internals import has_onednn_linear, onednn_linear
 
-__all__ = ["least_flops", "least_seconds", "product_shapes", "share_exponentials", "use_onednn"]
+__all__ = ["keep_bernoulli", "least_flops", "least_seconds", "product_shapes", "share_exponentials", "use_onednn"]
 
 _SIZES = ((32, 784, 64), (128, 784, 400), (512, 784, 400))
 _ADVANTAGE = 1.05
@@ -122,6 +125,16 @@ def use_onednn(module: fx.GraphModule, from_flops: float) -> int:
         replaced += 1
     module.recompile()
     return replaced
+
+
+def keep_bernoulli(module: fx.GraphModule) -> None:
+    """Write Bernoulli draws in the form that inductor leaves alone, in place."""
+    for node in module.graph.find_nodes(op="call_function", target=_aten.bernoulli.default):
+        with module.graph.inserting_before(node):
+            contiguous: dict[str, Any] = {"memory_format": torch.contiguous_format}
+            like = module.graph.call_function(_aten.empty_like.default, (node.args[0],), contiguous)
+        node.target, node.args = _aten.bernoulli.Tensor, (like, node.args[0])
+    module.recompile()
 
 
 def share_exponentials(module: fx.GraphModule) -> int:

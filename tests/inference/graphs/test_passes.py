@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pyrogen.inference.graphs.passes import share_exponentials
+from pyrogen.inference.graphs.passes import keep_bernoulli, share_exponentials
 
 
 def loss_and_slope(x, t):
@@ -48,3 +48,20 @@ def test_rewritten_graph_computes_the_same():
 )
 def test_other_uses_are_left_alone(function):
     assert share_exponentials(make_fx(function)(*inputs())) == 0
+
+
+def test_bernoulli_draws_are_those_of_an_eager_run():
+    """As inductor would decompose them, on CUDA they are others for the same seed."""
+
+    def draw(p):
+        return torch.bernoulli(p), torch.bernoulli(p.t()) + torch.bernoulli(p).t()
+
+    p = torch.rand(5, 7, generator=torch.Generator().manual_seed(0))
+    module = make_fx(draw)(p)
+    assert "bernoulli.default" in module.code
+    keep_bernoulli(module)
+    assert "bernoulli.default" not in module.code
+    torch.manual_seed(1)
+    expected = draw(p)
+    torch.manual_seed(1)
+    assert all(torch.equal(a, b) for a, b in zip(module(p), expected, strict=True))
