@@ -11,17 +11,20 @@ import numpy as np
 from pyrogen.errors import DataError
 
 from .records import Array, column
-from .style import BLUE, GREY, VERMILION, canvas, caption, label, legend, minus, styled
-from .wording import duration, measured, plain
+from .style import BLACK, BLUE, GREY, VERMILION, caption, entry, legend, panels, styled
+from .wording import duration, label, measured, minus, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["format_gaps", "gap_picture", "gap_rows"]
 
-_MEANING = {
-    "amortization": "amortization gap: what a better encoder would gain",
-    "approximation": "approximation gap: what only a richer family would gain",
+_NAMES = {
+    "elbo": "ELBO",
+    "amortization": "amortization gap",
+    "refined": "refined ELBO",
+    "approximation": "approximation gap",
+    "evidence": "evidence",
 }
 
 
@@ -42,15 +45,8 @@ def gap_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         >>> [(row["name"], row["nats"]) for row in gap_rows(record)][:2]
         [('ELBO', -3.0), ('amortization gap', 0.5)]
     """
-    words = {
-        "elbo": "ELBO",
-        "amortization": "amortization gap",
-        "refined": "refined ELBO",
-        "approximation": "approximation gap",
-        "evidence": "evidence",
-    }
     rows = []
-    for key, name in words.items():
+    for key, name in _NAMES.items():
         values, errors = _columns(record, key)
         known = np.isfinite(values)
         count = int(known.sum())
@@ -101,7 +97,6 @@ def gap_picture(record: Mapping[str, Any]) -> Figure:
     Raises:
         DataError: there is no datum with finite gaps, or the record lacks a column.
     """
-    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     first, first_error = _columns(record, "amortization")
@@ -113,39 +108,31 @@ def gap_picture(record: Mapping[str, Any]) -> Figure:
     order = np.argsort(first + second)
     place = np.arange(len(order))
 
-    figure = canvas(9.5, 3.9)
-    left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [3, 2]})
+    figure, (left, right) = panels(9.5, 3.9, 1, 2, width_ratios=[3, 2])
     left.fill_between(place, 0, second[order], step="mid", color=BLUE, alpha=0.75, lw=0)
     left.fill_between(place, second[order], (first + second)[order], step="mid", color=VERMILION, alpha=0.75, lw=0)
     if len(order) == 1:  # a band of one datum has no width
         left.bar([0], second, color=BLUE, alpha=0.75)
         left.bar([0], first, bottom=second, color=VERMILION, alpha=0.75)
     left.axhline(0, color=GREY, lw=0.8)
-    left.set_xlabel("data, sorted by their gap")
-    left.set_ylabel("log p(x) − ELBO, nats")
-    caption(left, "The gap of each datum, in two parts")
+    caption(left, "The gap of each datum, in two parts", x="data, sorted by their gap", y="log p(x) − ELBO, nats")
 
     many = len(order) > 300
     errors: dict[str, Any] = {} if many else {"xerr": first_error, "yerr": second_error}
     right.errorbar(first, second, **errors, ls="", marker="o", ms=3, alpha=0.6, color=GREY, elinewidth=0.7, capsize=0)
     ends = [min(0.0, float(first.min()), float(second.min())), float(max(first.max(), second.max())) * 1.05]
     right.plot(ends, ends, color=GREY, lw=0.8, ls=":")
-    right.plot(first.mean(), second.mean(), "D", color="#222222", ms=7)
-    right.grid(visible=True, axis="both")
-    right.set_xlabel("amortization gap, nats")
-    right.set_ylabel("approximation gap, nats")
-    caption(right, "One against the other")
-    handles: list[Any] = [
-        Patch(color=VERMILION, alpha=0.75, label=f"{_MEANING['amortization']} ({_mean(first, first_error)})"),
-        Patch(color=BLUE, alpha=0.75, label=f"{_MEANING['approximation']} ({_mean(second, second_error)})"),
-        Line2D([], [], ls="", marker="D", color="#222222", label="mean"),
-        Line2D([], [], ls=":", color=GREY, label="equal gaps"),
-    ]
-    legend(figure, handles, columns=1)
-    kind = record.get("evidence_kind", "?")
-    figure.text(
-        0.995, 0.01, f"evidence: {label(record.get('evidence_name', '?'))} ({kind})", ha="right", color=GREY, size=8.5
+    right.plot(first.mean(), second.mean(), "D", color=BLACK, ms=7)
+    caption(right, "One against the other", x="amortization gap, nats", y="approximation gap, nats", grid="xy")
+    gains = (
+        (VERMILION, "amortization gap: what a better encoder would gain", first, first_error),
+        (BLUE, "approximation gap: what only a richer family would gain", second, second_error),
     )
+    handles = [Patch(color=color, alpha=0.75, label=f"{words} ({_mean(v, e)})") for color, words, v, e in gains]
+    handles += [entry("mean", ls="", marker="D", color=BLACK), entry("equal gaps", ls=":", color=GREY)]
+    legend(figure, handles, columns=1)
+    evidence = f"evidence: {label(record.get('evidence_name', '?'))} ({record.get('evidence_kind', '?')})"
+    figure.text(0.995, 0.01, evidence, ha="right", color=GREY, size=8.5)
     return figure
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from pyrogen.errors import DataError
 
 from .records import Array, column
-from .style import BLACK, GREY, canvas, caption, label, legend, looks, styled
-from .wording import plain
+from .style import BLACK, GREY, canvas, caption, entry, legend, looks, styled
+from .wording import label, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,8 +106,6 @@ def agreement_picture(record: Mapping[str, Any]) -> Figure:
     Raises:
         DataError: there is nothing to draw, or the record lacks something.
     """
-    from matplotlib.lines import Line2D
-
     agreements, methods = _agreements(record), record.get("methods", [])
     if not agreements or not methods:
         raise DataError("the record has no posteriors to compare: draw them by two methods at least")
@@ -125,25 +123,21 @@ def agreement_picture(record: Mapping[str, Any]) -> Figure:
         _strip(panels[0], place, np.clip(_flat(found["mean_z"]), -12, 12), color)
         _strip(panels[1], place, np.exp(np.clip(_flat(found["scale_error"]), -2, 2)), color)
         _strip(panels[2], place, column(found["accuracy"], "accuracy")[known], color)
-    for axes, center, words in (
-        (panels[0], 0.0, "error of the mean, Monte Carlo errors"),
-        (panels[1], 1.0, "ratio of standard deviations"),
-        (panels[2], 0.5, "accuracy of a classifier, by datum"),
+    for axes, center, title, words in (
+        (panels[0], 0.0, f"Agreement with {label(record.get('reference', '?'))}", "error of the mean, Monte Carlo errors"),
+        (panels[1], 1.0, "", "ratio of standard deviations"),
+        (panels[2], 0.5, "", "accuracy of a classifier, by datum"),
     ):
         axes.axvline(center, color=BLACK, lw=1, ls="--", zorder=1)
-        axes.set_xlabel(words)
-        axes.grid(visible=True, axis="x")
-        axes.grid(visible=False, axis="y")
+        caption(axes, title, x=words, grid="x")
     panels[0].axvspan(-2, 2, color=GREY, alpha=0.15, lw=0)
     panels[0].set_xlim(-12.5, 12.5)
     panels[0].set_yticks(range(len(agreements)), labels=[label(found["name"]) for found in agreements])
     panels[0].set_ylim(len(agreements) - 0.5, -0.5)
-    caption(panels[0], f"Agreement with {label(record.get('reference', '?'))}")
-    if shown:
-        for place, axes in enumerate(parts[1, 0].subplots(1, shown, squeeze=False)[0]):
-            _draws(axes, [np.asarray(m["shown"][place], float) for m in methods], [look[n].color for n in names], record)
-            caption(axes, f"Posterior draws of datum {place}")
-    legend(figure, [Line2D([], [], ls="", marker="o", color=look[name].color, label=label(name)) for name in names])
+    for place, axes in enumerate(parts[1, 0].subplots(1, shown, squeeze=False)[0] if shown else ()):
+        caption(axes, f"Posterior draws of datum {place}")
+        _draws(axes, [np.asarray(m["shown"][place], float) for m in methods], [look[n].color for n in names], record)
+    legend(figure, [entry(label(name), ls="", marker="o", color=look[name].color) for name in names])
     return figure
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import plots
-from .animation import generation
 from .calibration import format_calibration
+from .causal import generation
 from .gaps import format_gaps
 from .posteriors import format_posteriors
 from .records import Array, column

@@ -27,11 +27,14 @@ __all__ = [
     "finite",
     "heading",
     "khat_counts",
+    "label",
     "measured",
+    "minus",
     "plain",
 ]
 
 _NOTHING = "–"
+_LONGEST_LABEL = 30
 _BINARIZATION = {
     "dynamic": (
         "each pixel is drawn as 0 or 1 with its grey value as probability, anew for every training step and once for "
@@ -133,6 +136,25 @@ def plain(text: object) -> str:
         'two lines [2J'
     """
     return "".join(letter if letter.isprintable() else " " for letter in str(text)).strip()
+
+
+def label(name: object) -> str:
+    """A name as matplotlib shows it unchanged: on one line, and shortened in the middle where it is long.
+
+    Example:
+        >>> label("_hidden"), len(label("x" * 100))
+        (' _hidden', 30)
+    """
+    words = plain(name)
+    if len(words) > _LONGEST_LABEL:
+        words = f"{words[: _LONGEST_LABEL - 9]}…{words[-8:]}"
+    # matplotlib leaves names with a leading underscore out of its legends.
+    return f" {words}" if words.startswith("_") else words
+
+
+def minus(number: str) -> str:
+    """A number as it is set in print, with a minus sign in place of a hyphen."""
+    return number.replace("-", "−")
 
 
 def failings(row: Mapping[str, Any]) -> list[str]:
