@@ -1,4 +1,7 @@
-"""Simulation-based calibration in words and as a picture: ranks of known latents among posterior draws."""
+"""Simulation-based calibration in words and as a picture: ranks of known latents among posterior draws.
+
+A record that is damaged is a `DataError`.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,7 @@ _DAMAGED = "the record of the calibration is damaged: save it again"
 
 
 def format_calibration(record: Mapping[str, Any]) -> str:
-    """What a calibration's record says, as text: how many dimensions are off, and a table of them, the worst first.
-
-    Raises:
-        DataError: the record is damaged.
-    """
+    """What a calibration's record says, as text: how many dimensions are off, and a table of them, the worst first."""
     lines = []
     for method in _methods(record):
         rows = _rows(record, method)
@@ -74,9 +73,6 @@ def calibration_picture(record: Mapping[str, Any]) -> Figure:
     At the left the distribution function of the ranks of every dimension, less that of uniform ranks, with bands that
     uniform ranks stay in everywhere; dimensions that are off are coloured. At the right the histogram of the worst
     dimension, with the numbers that a single bar of uniform ranks has 99 times in 100.
-
-    Raises:
-        DataError: the record is damaged.
     """
     from matplotlib.patches import Patch
 

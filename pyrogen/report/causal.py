@@ -48,7 +48,7 @@ def generation(samples: ArrayLike, order: ArrayLike, limit: int = 9, frames: int
         The bytes of a GIF that repeats: pixels to come are pale blue, those of the newest step vermilion.
 
     Raises:
-        DataError: if the shapes don't fit one another, or the samples are no images.
+        DataError: the shapes don't fit one another, or the samples are no images.
     """
     images, rank = checked(samples, "samples", 1)[:limit], np.asarray(order, np.float64)
     if images.ndim != 4 or rank.shape != images.shape[2:]:

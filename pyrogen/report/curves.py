@@ -28,10 +28,7 @@ def training(history: Mapping[str, Array]) -> Figure:
     """Draw the training losses and the negative validation bound against the step: both fall as the model gets better.
 
     Below stand other measurements of the objective, and `beta`, the weight of the Kullback-Leibler term, where it changed:
-    the loss of an early step is then not yet the negative bound.
-
-    Args:
-        history: what `load_history` returns: columns of shape `(rows,)`; losses and validation in nats per datum.
+    the loss of an early step is then not yet the negative bound. `history` is what `load_history` returns.
 
     Raises:
         DataError: there is no row to draw.
@@ -86,11 +83,8 @@ def training(history: Mapping[str, Array]) -> Figure:
 def bounds(record: Mapping[str, Any]) -> Figure:
     """Draw each bound against its number of particles, and the other estimates as horizontal bands.
 
-    Bars and bands reach one Monte Carlo standard error to either side.
-
-    Args:
-        record: what `load_record` returns; the `curve` of an estimate holds `particles`, `bound` and `error`, the last two
-            in nats per datum.
+    Bars and bands reach one Monte Carlo standard error to either side. `record` is what `load_record` returns; the `curve`
+    of an estimate holds `particles`, `bound` and `error`, the last two in nats per datum.
 
     Raises:
         DataError: no estimate has a curve, or the record is damaged.
@@ -144,10 +138,8 @@ def bounds(record: Mapping[str, Any]) -> Figure:
 def bracket(record: Mapping[str, Any]) -> Figure:
     """Draw bidirectional Monte Carlo: mean bounds by the number of temperatures, and the bounds' distance for each datum.
 
-    The band is the bracket that holds the mean of log p(x) over the simulated data with 95% probability.
-
-    Args:
-        record: what ``Sandwich.record()`` returns.
+    The band is the bracket that holds the mean of log p(x) over the simulated data with 95% probability. `record` is what
+    ``Sandwich.record()`` returns.
 
     Raises:
         DataError: the record holds no bracket.

@@ -33,13 +33,10 @@ _GRADIENT = 2  # the work of a gradient, in evaluations, beside the evaluation t
 
 @styled
 def overview(record: Mapping[str, Any]) -> Figure:
-    """Draw the mean of each estimate with its error, and the side on which the truth lies.
+    """Draw the mean of each estimate of a record with its error, and the side on which the truth lies.
 
     Bars reach one Monte Carlo standard error to either side. Hollow markers and an exclamation mark stand for estimates with
-    a failing diagnostic.
-
-    Args:
-        record: what `load_record` returns.
+    a failing diagnostic. `record` is what `load_record` returns.
 
     Raises:
         DataError: there is no estimate to draw, or the record is damaged.
@@ -92,10 +89,8 @@ def overview(record: Mapping[str, Any]) -> Figure:
 def khat(record: Mapping[str, Any]) -> Figure:
     """Draw the Pareto k-hat of every datum, sorted, for each estimator that has one.
 
-    There are lines at 0.5 and 0.7; the legend counts the data above 0.7 and those without a k-hat.
-
-    Args:
-        record: what `load_record` returns.
+    There are lines at 0.5 and 0.7; the legend counts the data above 0.7 and those without a k-hat. `record` is what
+    `load_record` returns.
 
     Raises:
         DataError: no estimate has a k-hat, or the record is damaged.
@@ -138,11 +133,8 @@ def cost(record: Mapping[str, Any]) -> Figure:
     """Draw every estimate against its work and against its wall time.
 
     Work is counted in evaluations of the model for one particle of one datum; a gradient counts as two beside the evaluation
-    that it contains. Bars reach one Monte Carlo standard error to either side. Hollow markers stand for estimates with a
-    failing diagnostic.
-
-    Args:
-        record: what `load_record` returns.
+    that it contains. Bars reach one Monte Carlo standard error to either side; hollow markers stand for estimates with a
+    failing diagnostic. `record` is what `load_record` returns.
 
     Raises:
         DataError: there is no finite estimate to draw, or the record is damaged.

@@ -1,4 +1,7 @@
-"""The gap between log p(x) and the ELBO, split in two: in words, and as a picture of every datum."""
+"""The gap between log p(x) and the ELBO, split in two: in words, and as a picture of every datum.
+
+A record is what `pyrogen.inference.Gaps.record` returns; one that lacks a column is a `DataError`.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,11 @@ _NAMES = {
 
 
 def gap_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The parts of the gap on average over the data, from what `pyrogen.inference.Gaps.record` returns.
+    """The parts of the gap on average over the data.
 
     Returns:
         One row each for the ELBO, the amortization gap, the refined ELBO, the approximation gap and the evidence: `name`,
         `nats`, `error` (Monte Carlo), `spread` (standard error over the data), in nats, and `missing`, data left out.
-
-    Raises:
-        DataError: the record lacks a column.
 
     Example:
         >>> names = ("elbo", "refined", "evidence", "amortization", "approximation")
@@ -50,24 +50,14 @@ def gap_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         values, errors = _columns(record, key)
         known = np.isfinite(values)
         count = int(known.sum())
-        rows.append(
-            {
-                "name": name,
-                "nats": float(values[known].mean()) if count else None,
-                "error": float(np.sqrt(np.square(errors[known]).sum()) / count) if count else None,
-                "spread": float(values[known].std(ddof=1) / math.sqrt(count)) if count > 1 else None,
-                "missing": int(len(values) - count),
-            }
-        )
+        nats, error = _mean(values[known], errors[known]) if count else (None, None)
+        spread = float(values[known].std(ddof=1) / math.sqrt(count)) if count > 1 else None
+        rows.append({"name": name, "nats": nats, "error": error, "spread": spread, "missing": len(values) - count})
     return rows
 
 
 def format_gaps(record: Mapping[str, Any]) -> str:
-    """What a record of gaps says, as text: a table of means over the data with their errors, and sentences.
-
-    Raises:
-        DataError: the record lacks a column.
-    """
+    """What a record of gaps says, as text: a table of means over the data with their errors, and sentences."""
     rows = gap_rows(record)
     total = len(_columns(record, "elbo")[0])
     lines = [f"The gap between log p(x) and the ELBO, mean over {total} data, nats per datum ± Monte Carlo error"]
@@ -128,7 +118,8 @@ def gap_picture(record: Mapping[str, Any]) -> Figure:
         (VERMILION, "amortization gap: what a better encoder would gain", first, first_error),
         (BLUE, "approximation gap: what only a richer family would gain", second, second_error),
     )
-    handles = [Patch(color=color, alpha=0.75, label=f"{words} ({_mean(v, e)})") for color, words, v, e in gains]
+    said = [(color, f"{words} ({minus(measured(*_mean(*values)))})") for color, words, *values in gains]
+    handles = [Patch(color=color, alpha=0.75, label=words) for color, words in said]
     handles += [entry("mean", ls="", marker="D", color=BLACK), entry("equal gaps", ls=":", color=GREY)]
     legend(figure, handles, columns=1)
     evidence = f"evidence: {label(record.get('evidence_name', '?'))} ({record.get('evidence_kind', '?')})"
@@ -143,5 +134,6 @@ def _columns(record: Mapping[str, Any], key: str) -> tuple[Array, Array]:
     return column(record[key], key), column(record[f"{key}_error"], f"{key}_error")
 
 
-def _mean(values: Array, errors: Array) -> str:
-    return minus(measured(float(values.mean()), float(np.sqrt(np.square(errors).sum()) / len(values))))
+def _mean(values: Array, errors: Array) -> tuple[float, float]:
+    """The mean of values, and the standard error that theirs, independent of each other, give it."""
+    return float(values.mean()), float(np.sqrt(np.square(errors).sum()) / len(values))

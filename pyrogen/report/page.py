@@ -27,20 +27,17 @@ __all__ = ["render"]
 def render(directory: str | Path, *, say: Callable[[str], object] | None = None) -> Path:
     r"""Write `report.html`, and the same pictures as PNG and GIF files in `pictures/`, into a run's directory.
 
-    Of `comparison.json`, `history.csv`, `usage.json`, `pictures.npz` and `config.yaml` those that are there are shown;
-    one of the first two must be. Files that an earlier call wrote are replaced, each at once. A result that was computed
-    with other parameters than those of the run's `checkpoint.pt` is left out, and the page says so.
-
-    Args:
-        directory: the run's directory.
-        say: takes each sentence that says so, too.
+    Of `comparison.json`, `history.csv`, `usage.json`, `pictures.npz` and `config.yaml` those that are there are shown; one
+    of the first two must be. Files that an earlier call wrote are replaced, each at once. A result that was computed with
+    other parameters than those of the run's `checkpoint.pt` is left out; the page says so, and `say` gets each such
+    sentence, too.
 
     Returns:
         The page's path.
 
     Raises:
-        DataError: if there is nothing to report, or a file is damaged; names the file.
-        ConfigurationError: if `config.yaml` is damaged.
+        DataError: there is nothing to report, or a file is damaged; names the file.
+        ConfigurationError: `config.yaml` is damaged.
 
     Example:
         >>> import tempfile

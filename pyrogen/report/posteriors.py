@@ -1,4 +1,7 @@
-"""How the posteriors of several methods agree with a reference: in words, and as pictures."""
+"""How the posteriors of several methods agree with a reference: in words, and as pictures.
+
+A record is what `pyrogen.inference.Posteriors.record` returns; one that lacks something is a `DataError`.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +28,14 @@ _MOST_SCATTERED = 3  # data whose draws are shown
 
 
 def agreement_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How each method agrees with the reference, in single numbers, from what `pyrogen.inference.Posteriors.record` returns.
+    """How each method agrees with the reference, in single numbers.
 
     Returns:
         One row a method: `name`; `mean_error`, root mean square over data and dimensions, in standard deviations of the
         reference, and `mean_z`, in Monte Carlo errors; `scale_ratio` of standard deviations, geometric mean, and `scale_z`;
-        `accuracy` of classifiers, mean over the data, and `accuracy_p`, `pooled_p` (one classifier for all data) and
-        `energy_p`, or None; `share_told_apart`, the share of the data tested whose own classifier test has a p-value of 0.05
-        at most, and `tested`, their number.
-
-    Raises:
-        DataError: the record lacks something.
+        `accuracy` of classifiers, mean over the data, with its `accuracy_error`, and `accuracy_p`, `pooled_p` (one
+        classifier for all data) and `energy_p`, or None; `share_told_apart`, the share of the data tested whose own
+        classifier test has a p-value of 0.05 at most, and `tested`, their number.
     """
     rows = []
     for found in _agreements(record):
@@ -62,11 +62,7 @@ def agreement_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def format_posteriors(record: Mapping[str, Any]) -> str:
-    """What a record of posteriors says, as text: a table of how they agree, and what its columns mean.
-
-    Raises:
-        DataError: the record lacks something.
-    """
+    """What a record of posteriors says, as text: a table of how they agree, and what its columns mean."""
     rows = agreement_rows(record)
     total = len(_agreements(record)[0]["draws"]) if rows else 0
     lines = [
@@ -82,17 +78,17 @@ def format_posteriors(record: Mapping[str, Any]) -> str:
             f" {row['scale_z']:>12.2f} {accuracy:>15} {_p(row['accuracy_p']):>7} {_p(row['pooled_p']):>9}"
             f" {_p(row['energy_p']):>9} {told:>17}"
         )
-    lines.append("Root mean squares over data and dimensions; equal posteriors give about 1 Monte Carlo error.")
-    lines.append(
+    lines += [
+        "Root mean squares over data and dimensions; equal posteriors give about 1 Monte Carlo error.",
         f"P-values: of a classifier for each datum, of one for all data, of the energy distance. {100 * _LEVEL:.0f} % of "
-        "equal posteriors are told apart by chance."
-    )
-    for row in rows:
-        if row["tested"] < total:
-            lines.append(
-                f"! {plain(row['name'])}: {total - row['tested']} data were not tested, for there or in the reference too "
-                "few draws are independent of each other: take more particles, or longer chains"
-            )
+        "equal posteriors are told apart by chance.",
+    ]
+    lines += [
+        f"! {plain(row['name'])}: {total - row['tested']} data were not tested, for there or in the reference too few draws "
+        "are independent of each other: take more particles, or longer chains"
+        for row in rows
+        if row["tested"] < total
+    ]
     return "\n".join(lines)
 
 

@@ -5,7 +5,6 @@ The tables, the plots and the page all check their record here first, so that no
 
 from __future__ import annotations
 
-import csv
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,18 +23,7 @@ __all__ = ["DAMAGE", "KINDS", "VERSION", "Array", "check_record", "column", "loa
 
 Array = NDArray[np.float64]
 
-DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    EOFError,
-    RecursionError,
-    BadZipFile,
-    csv.Error,
-    zlib.error,
-)
+DAMAGE = (OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, RecursionError, BadZipFile, zlib.error)
 """What the readers of JSON, text and arrays raise on a damaged file."""
 
 VERSION = 1

@@ -43,11 +43,8 @@ class RunFiles:
     """All that a run has left, read and checked; `None` or empty where there was no file.
 
     Attributes:
-        record: the comparison, see `load_record`.
-        history: the training curve, see `load_history`.
-        arrays: the pictures' data, see `load_pictures`.
-        config: the configuration's text.
-        usage: how much the latents say, see `load_usage`.
+        record, history, arrays, config, usage: see `load_record`, `load_history`, `load_pictures`, `load_config`,
+            `load_usage`.
         looks: records of closer looks, by their names in `LOOKS`.
         notes: which results are left out, and which are shown without knowing whether they belong here, in sentences.
     """
@@ -62,12 +59,7 @@ class RunFiles:
 
     @classmethod
     def read(cls, directory: Path) -> RunFiles:
-        """Read those of the run's files that are there, but no result of other parameters than the checkpoint's.
-
-        Raises:
-            DataError: if one of them is damaged.
-            ConfigurationError: if the configuration is damaged.
-        """
+        """Read those of the run's files that are there, but no result of other parameters than the checkpoint's."""
         results, notes = _belonging(directory)
         return cls(
             record=load_record(directory) if "comparison.json" in results else None,
@@ -133,7 +125,8 @@ def load_history(directory: str | Path) -> dict[str, Array]:
         DataError: the file is missing, or a line is not what its header says; names the line.
     """
     path = Path(directory) / "history.csv"
-    trouble = reading(path, " that has been trained", "cannot be read as CSV", "restore it from a copy")
+    remedy = "restore it from a copy"
+    trouble = reading(path, " that has been trained", "cannot be read as CSV", remedy, damage=csv.Error)
     with trouble, path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
     header = lines[0] if lines else []

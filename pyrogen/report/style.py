@@ -132,11 +132,11 @@ def png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file, the same for the same figure."""
     buffer = io.BytesIO()
     settings: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "facecolor": "white"}
-    metadata = {"Software": None}  # matplotlib's version would make the bytes differ
+    settings["metadata"] = {"Software": None}  # matplotlib's version would make the bytes differ
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes, which is no reason to stop a report.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata=metadata, **settings)
+        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, **settings)
     return buffer.getvalue()
 
 

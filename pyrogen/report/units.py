@@ -22,17 +22,14 @@ __all__ = ["latents", "latents_in_words"]
 
 @styled
 def latents(usage: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the rate of every unit of the latents, the largest first.
+    """Draw the rate of every unit of the latents, the largest first; bars of units that are not active are grey.
 
     Args:
         usage: what `load_usage` returns; for each latent `site`, `rates` (units,) in nats, `error`, and `variances`
             (units,) of the posterior means as a share of the prior's, or `None`.
 
-    Returns:
-        The figure; bars of units that are not active are grey.
-
     Raises:
-        DataError: if there is no latent to draw.
+        DataError: there is no latent to draw.
     """
     from matplotlib.patches import Patch
 
