@@ -8,7 +8,7 @@ imports neither matplotlib nor Jinja2.
 from __future__ import annotations
 
 from . import plots
-from .animation import generation
+from .causal import generation
 from .comparison_table import format_table, print_table, table
 from .page import render
 from .records import load_record

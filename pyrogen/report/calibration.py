@@ -1,4 +1,7 @@
-"""Simulation-based calibration in words and as a picture: ranks of known latents among posterior draws."""
+"""Simulation-based calibration in words and as a picture: ranks of known latents among posterior draws.
+
+A record that is damaged is a `DataError`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import numpy as np
 from pyrogen.errors import DataError
 
 from .records import Array
-from .style import BLUE, GREY, VERMILION, canvas, caption, label, legend, styled
-from .wording import plain
+from .style import BLUE, GREY, VERMILION, caption, entry, legend, panels, styled
+from .wording import label, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,15 +26,12 @@ __all__ = ["calibration_picture", "format_calibration"]
 _BARS = 20
 _LISTED = 30  # dimensions in the table; the worst come first
 _NAMED = 6  # lines of one picture that are told apart
+_NOTHING = "nothing found"
 _DAMAGED = "the record of the calibration is damaged: save it again"
 
 
 def format_calibration(record: Mapping[str, Any]) -> str:
-    """What a calibration's record says, as text: how many dimensions are off, and a table of them, the worst first.
-
-    Raises:
-        DataError: the record is damaged.
-    """
+    """What a calibration's record says, as text: how many dimensions are off, and a table of them, the worst first."""
     lines = []
     for method in _methods(record):
         rows = _rows(record, method)
@@ -50,7 +50,7 @@ def format_calibration(record: Mapping[str, Any]) -> str:
             covers = "".join(f" {100 * cover['seen']:>6.1f} %" for cover in row["coverage"])
             lines.append(
                 f"  {label(row['dimension']):<14} {row['location']:>9.2f} {row['spread']:>9.2f} {row['ecdf_p']:>9.4f}"
-                f" {row['symmetry_p']:>9.4f} {row['p_adjusted']:>11.2g}{covers}  {row['verdict'] or 'nothing found'}"
+                f" {row['symmetry_p']:>9.4f} {row['p_adjusted']:>11.2g}{covers}  {row['verdict'] or _NOTHING}"
             )
         if len(rows) > _LISTED:
             lines.append(f"  and {len(rows) - _LISTED} more dimensions, with larger p-values")
@@ -73,17 +73,12 @@ def calibration_picture(record: Mapping[str, Any]) -> Figure:
     At the left the distribution function of the ranks of every dimension, less that of uniform ranks, with bands that
     uniform ranks stay in everywhere; dimensions that are off are coloured. At the right the histogram of the worst
     dimension, with the numbers that a single bar of uniform ranks has 99 times in 100.
-
-    Raises:
-        DataError: the record is damaged.
     """
-    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     methods = _methods(record)
-    figure = canvas(9.5, 3.1 * len(methods) + 0.3)
-    panels = figure.subplots(len(methods), 2, squeeze=False, gridspec_kw={"width_ratios": [3, 2]})
-    for (left, right), method in zip(panels, methods, strict=True):
+    figure, grid = panels(9.5, 3.1 * len(methods) + 0.3, len(methods), 2, squeeze=False, width_ratios=[3, 2])
+    for (left, right), method in zip(grid, methods, strict=True):
         ranks, rows = np.asarray(method["ranks"], np.int64), _rows(record, method)
         share, lower, upper = (np.asarray(method["bands"][key], float) for key in ("share", "lower", "upper"))
         outcome = np.asarray(method["bands"]["outcome"], np.int64)
@@ -96,17 +91,16 @@ def calibration_picture(record: Mapping[str, Any]) -> Figure:
             color = VERMILION if row["verdict"] else BLUE
             left.plot(share, seen - share, color=color, lw=1.4 if named else 0.8, alpha=0.9 if named else 0.45)
         left.set_xlim(0, 1)
-        left.set_xlabel("rank, as a share of the draws")
-        left.set_ylabel("share of ranks up to there,\nless that of uniform ranks")
-        caption(left, f"{label(method['name'])}: {_verdicts(rows)}")
+        wrong = sum(bool(row["verdict"]) for row in rows)
+        found = f"{wrong} of {len(rows)} dimensions off" if wrong else _NOTHING
+        y = "share of ranks up to there,\nless that of uniform ranks"
+        caption(left, f"{label(method['name'])}: {found}", x="rank, as a share of the draws", y=y)
         _histogram(right, ranks, method["draws"], rows[0], record["dimensions"])
     chance = 100 * record["significance"]
-    handles: list[Any] = [
-        Patch(color=GREY, alpha=0.25, label=f"a dimension that is right leaves the band {chance:.3g} times in 100"),
-        Line2D([], [], color=BLUE, label="a dimension with nothing found"),
-    ]
+    band = f"a dimension that is right leaves the band {chance:.3g} times in 100"
+    handles = [Patch(color=GREY, alpha=0.25, label=band), entry("a dimension with nothing found", color=BLUE)]
     if any(row["verdict"] for row in record["rows"]):
-        handles.append(Line2D([], [], color=VERMILION, label="a dimension that is off"))
+        handles.append(entry("a dimension that is off", color=VERMILION))
     legend(figure, handles, columns=2)
     return figure
 
@@ -127,14 +121,8 @@ def _histogram(axes: Axes, ranks: Array | Any, draws: int, row: Mapping[str, Any
     axes.stairs(high / widths, edges, baseline=low / widths, fill=True, color=GREY, alpha=0.35, lw=0)
     axes.axhline(len(column) / (draws + 1), color=GREY, lw=1)
     axes.set_xlim(0, draws + 1)
-    axes.set_xlabel("rank of the truth among the draws")
-    axes.set_ylabel("data per rank")
-    caption(axes, f"{label(row['dimension'])}: {row['verdict'] or 'nothing found'}")
-
-
-def _verdicts(rows: list[Mapping[str, Any]]) -> str:
-    wrong = sum(bool(row["verdict"]) for row in rows)
-    return f"{wrong} of {len(rows)} dimensions off" if wrong else "nothing found"
+    title = f"{label(row['dimension'])}: {row['verdict'] or _NOTHING}"
+    caption(axes, title, x="rank of the truth among the draws", y="data per rank")
 
 
 def _methods(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

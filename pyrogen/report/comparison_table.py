@@ -1,7 +1,8 @@
 """The comparison as a table for the terminal: every estimate with its error, its diagnostics and its cost.
 
-Where the full table does not fit, a compact one with two lines an estimate is printed instead. What must not
-be trusted is marked by an exclamation mark where it stands, and explained below the table.
+Where the full table does not fit, a compact one with two lines an estimate is printed instead. What must not be trusted is
+marked by an exclamation mark where it stands, and explained below the table. A record is what `load_record` returns; a
+damaged one is a `DataError`.
 """
 
 from __future__ import annotations
@@ -46,12 +47,7 @@ _COMPACT = {
 def table(record: Mapping[str, Any], *, compact: bool = False) -> Table:
     """Lay out a comparison as a table that rich can print, without the reasons for its marks.
 
-    Args:
-        record: what `load_record` returns.
-        compact: two lines an estimate, for a terminal of about 80 columns.
-
-    Raises:
-        DataError: if the record is damaged.
+    A `compact` one has two lines an estimate, for a terminal of about 80 columns.
     """
     from rich import box
     from rich.table import Table
@@ -72,15 +68,7 @@ def table(record: Mapping[str, Any], *, compact: bool = False) -> Table:
 
 
 def print_table(record: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print a comparison: the data, the table, the reasons for its marks, and what it says in words.
-
-    Args:
-        record: what `load_record` returns.
-        console: where to print; the standard output by default.
-
-    Raises:
-        DataError: if the record is damaged.
-    """
+    """Print a comparison: its data, its table, the reasons for its marks, and what it says in words."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.text import Text
@@ -103,14 +91,7 @@ def print_table(record: Mapping[str, Any], console: Console | None = None) -> No
 
 
 def format_table(record: Mapping[str, Any], width: int = 110) -> str:
-    """What `print_table` prints, as plain text without colours and trailing spaces.
-
-    Args:
-        record: what `load_record` returns.
-        width: columns of the text; the table is compact where it would not fit.
-
-    Raises:
-        DataError: if the record is damaged.
+    """What `print_table` prints, as plain text of `width` columns without colours and trailing spaces.
 
     Example:
         >>> row = {"name": "ELBO", "kind": "lower", "nats": -30.1, "error": 0.02, "seconds": 0.4}

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pyrogen.errors import DataError
 
 from .records import Array
-from .style import canvas, caption
+from .style import caption, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,14 +85,12 @@ def mosaic(
     wide = picture.shape[1] * scale
     lines = textwrap.wrap(title, max(24, round(wide / _TITLE_LETTER)))
     tall = picture.shape[0] * scale + (0.75 if below else 0.5) + 0.17 * (len(lines) - 1)
-    figure = canvas(max(wide + margin, 3.0), tall)
-    axes = figure.subplots()
+    figure, axes = panels(max(wide + margin, 3.0), tall)
     axes.imshow(picture, interpolation="nearest")
     axes.set_yticks(middles if any(names) else [], labels=names if any(names) else [])
     axes.set_xticks([])
-    axes.set_xlabel(below)
+    caption(axes, "\n".join(lines), x=below)
     bare(axes)
-    caption(axes, "\n".join(lines))
     return figure
 
 
@@ -102,17 +100,14 @@ def strips(blocks: Sequence[Array], names: Sequence[Sequence[str]], title: str, 
     empty = np.full((1, dimensions), np.nan)
     lines = np.concatenate([part for block in blocks for part in (block, empty)])[:-1]
     labels = [name for block in names for name in (*block, "")][:-1]
-    figure = canvas(_WIDTH, min(max(1.2 + 0.17 * len(lines), 2.2), 10))
-    axes = figure.subplots()
+    figure, axes = panels(_WIDTH, min(max(1.2 + 0.17 * len(lines), 2.2), 10))
     drawn = axes.imshow(np.ma.masked_invalid(lines), aspect="auto", cmap="cividis", interpolation="nearest")
     ticks = [place for place, name in enumerate(labels) if name]
     axes.set_yticks(ticks, labels=[labels[place] for place in ticks])
     if dimensions <= 20:
         axes.set_xticks(range(dimensions))
-    axes.set_xlabel("dimension of the data, counted from 0")
-    axes.set_ylabel(side)
+    caption(axes, title, x="dimension of the data, counted from 0", y=side)
     bare(axes)
-    caption(axes, title)
     bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=30)
     bar.set_label("value")
     bar.outline.set_visible(False)
@@ -121,13 +116,9 @@ def strips(blocks: Sequence[Array], names: Sequence[Sequence[str]], title: str, 
 
 def plane(title: str) -> tuple[Figure, Axes]:
     """A figure of two axes of equal scale."""
-    figure = canvas(5.2, 5.0)
-    axes = figure.subplots()
+    figure, axes = panels(5.2, 5.0)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set_xlabel("dimension 0")
-    axes.set_ylabel("dimension 1")
-    axes.grid(visible=True, axis="both")
-    caption(axes, title)
+    caption(axes, title, x="dimension 0", y="dimension 1", grid="xy")
     return figure, axes
 
 

@@ -27,20 +27,17 @@ __all__ = ["render"]
 def render(directory: str | Path, *, say: Callable[[str], object] | None = None) -> Path:
     r"""Write `report.html`, and the same pictures as PNG and GIF files in `pictures/`, into a run's directory.
 
-    Of `comparison.json`, `history.csv`, `usage.json`, `pictures.npz` and `config.yaml` those that are there are shown;
-    one of the first two must be. Files that an earlier call wrote are replaced, each at once. A result that was computed
-    with other parameters than those of the run's `checkpoint.pt` is left out, and the page says so.
-
-    Args:
-        directory: the run's directory.
-        say: takes each sentence that says so, too.
+    Of `comparison.json`, `history.csv`, `usage.json`, `pictures.npz` and `config.yaml` those that are there are shown; one
+    of the first two must be. Files that an earlier call wrote are replaced, each at once. A result that was computed with
+    other parameters than those of the run's `checkpoint.pt` is left out; the page says so, and `say` gets each such
+    sentence, too.
 
     Returns:
         The page's path.
 
     Raises:
-        DataError: if there is nothing to report, or a file is damaged; names the file.
-        ConfigurationError: if `config.yaml` is damaged.
+        DataError: there is nothing to report, or a file is damaged; names the file.
+        ConfigurationError: `config.yaml` is damaged.
 
     Example:
         >>> import tempfile
@@ -54,27 +51,22 @@ def render(directory: str | Path, *, say: Callable[[str], object] | None = None)
         raise DataError(f"{directory} is not a directory: name the directory of a run")
     run = RunFiles.read(directory)
     if run.record is None and run.history is None:
-        lacking = f"{directory} holds neither comparison.json nor history.csv"
-        raise DataError(" ".join([*run.notes, f"{lacking}: train a pair or save a comparison there first"]))
-    if say is not None:
-        for note in run.notes:
-            say(note)
+        lacking = f"{directory} holds neither comparison.json nor history.csv: train a pair or save a comparison there first"
+        raise DataError(" ".join([*run.notes, lacking]))
+    for note in run.notes:
+        (say or str)(note)
     drawn = pictures(run)
     page = _fill(directory.resolve().name, run, drawn)
 
-    folder = directory / "pictures"
+    folder, path = directory / "pictures", directory / "report.html"
     folder.mkdir(exist_ok=True)
-    for name in PICTURE_NAMES:
-        if name in drawn:
-            with replace_file(folder / f"{name}.{drawn[name].kind}") as temporary:
-                temporary.write_bytes(drawn[name].content)
-        else:
-            # A picture from an earlier call would be taken for one of this run's state.
-            for kind in ("png", "gif"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
-    path = directory / "report.html"
-    with replace_file(path) as temporary:
-        temporary.write_bytes(page.encode("utf-8"))
+    for name in set(PICTURE_NAMES) - set(drawn):
+        for kind in ("png", "gif"):  # of an earlier call, which would be taken for one of this run's state
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    made = {folder / f"{name}.{picture.kind}": picture.content for name, picture in drawn.items()}
+    for file, content in {**made, path: page.encode("utf-8")}.items():
+        with replace_file(file) as temporary:
+            temporary.write_bytes(content)
     return path
 
 

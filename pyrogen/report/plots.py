@@ -6,15 +6,13 @@ outside the page: save the figure with its own `savefig`. None of them touches p
 
 from __future__ import annotations
 
-from .brackets import bracket
 from .calibration import calibration_picture
-from .curves import bounds, training
-from .diagnostics import khat, overview
-from .efficiency import cost
+from .causal import receptive_field
+from .curves import bounds, bracket, training
+from .diagnostics import cost, khat, overview
 from .gaps import gap_picture
 from .posteriors import agreement_picture
 from .predictions import completions, reconstructions, samples, traversal
-from .receptive_fields import receptive_field
 from .units import latents
 
 __all__ = [

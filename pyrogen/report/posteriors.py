@@ -1,4 +1,7 @@
-"""How the posteriors of several methods agree with a reference: in words, and as pictures."""
+"""How the posteriors of several methods agree with a reference: in words, and as pictures.
+
+A record is what `pyrogen.inference.Posteriors.record` returns; one that lacks something is a `DataError`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import numpy as np
 from pyrogen.errors import DataError
 
 from .records import Array, column
-from .style import BLACK, GREY, canvas, caption, label, legend, looks, styled
-from .wording import plain
+from .style import BLACK, GREY, canvas, caption, entry, legend, looks, styled
+from .wording import label, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,17 +28,14 @@ _MOST_SCATTERED = 3  # data whose draws are shown
 
 
 def agreement_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How each method agrees with the reference, in single numbers, from what `pyrogen.inference.Posteriors.record` returns.
+    """How each method agrees with the reference, in single numbers.
 
     Returns:
         One row a method: `name`; `mean_error`, root mean square over data and dimensions, in standard deviations of the
         reference, and `mean_z`, in Monte Carlo errors; `scale_ratio` of standard deviations, geometric mean, and `scale_z`;
-        `accuracy` of classifiers, mean over the data, and `accuracy_p`, `pooled_p` (one classifier for all data) and
-        `energy_p`, or None; `share_told_apart`, the share of the data tested whose own classifier test has a p-value of 0.05
-        at most, and `tested`, their number.
-
-    Raises:
-        DataError: the record lacks something.
+        `accuracy` of classifiers, mean over the data, with its `accuracy_error`, and `accuracy_p`, `pooled_p` (one
+        classifier for all data) and `energy_p`, or None; `share_told_apart`, the share of the data tested whose own
+        classifier test has a p-value of 0.05 at most, and `tested`, their number.
     """
     rows = []
     for found in _agreements(record):
@@ -62,11 +62,7 @@ def agreement_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def format_posteriors(record: Mapping[str, Any]) -> str:
-    """What a record of posteriors says, as text: a table of how they agree, and what its columns mean.
-
-    Raises:
-        DataError: the record lacks something.
-    """
+    """What a record of posteriors says, as text: a table of how they agree, and what its columns mean."""
     rows = agreement_rows(record)
     total = len(_agreements(record)[0]["draws"]) if rows else 0
     lines = [
@@ -82,17 +78,17 @@ def format_posteriors(record: Mapping[str, Any]) -> str:
             f" {row['scale_z']:>12.2f} {accuracy:>15} {_p(row['accuracy_p']):>7} {_p(row['pooled_p']):>9}"
             f" {_p(row['energy_p']):>9} {told:>17}"
         )
-    lines.append("Root mean squares over data and dimensions; equal posteriors give about 1 Monte Carlo error.")
-    lines.append(
+    lines += [
+        "Root mean squares over data and dimensions; equal posteriors give about 1 Monte Carlo error.",
         f"P-values: of a classifier for each datum, of one for all data, of the energy distance. {100 * _LEVEL:.0f} % of "
-        "equal posteriors are told apart by chance."
-    )
-    for row in rows:
-        if row["tested"] < total:
-            lines.append(
-                f"! {plain(row['name'])}: {total - row['tested']} data were not tested, for there or in the reference too "
-                "few draws are independent of each other: take more particles, or longer chains"
-            )
+        "equal posteriors are told apart by chance.",
+    ]
+    lines += [
+        f"! {plain(row['name'])}: {total - row['tested']} data were not tested, for there or in the reference too few draws "
+        "are independent of each other: take more particles, or longer chains"
+        for row in rows
+        if row["tested"] < total
+    ]
     return "\n".join(lines)
 
 
@@ -106,8 +102,6 @@ def agreement_picture(record: Mapping[str, Any]) -> Figure:
     Raises:
         DataError: there is nothing to draw, or the record lacks something.
     """
-    from matplotlib.lines import Line2D
-
     agreements, methods = _agreements(record), record.get("methods", [])
     if not agreements or not methods:
         raise DataError("the record has no posteriors to compare: draw them by two methods at least")
@@ -125,25 +119,21 @@ def agreement_picture(record: Mapping[str, Any]) -> Figure:
         _strip(panels[0], place, np.clip(_flat(found["mean_z"]), -12, 12), color)
         _strip(panels[1], place, np.exp(np.clip(_flat(found["scale_error"]), -2, 2)), color)
         _strip(panels[2], place, column(found["accuracy"], "accuracy")[known], color)
-    for axes, center, words in (
-        (panels[0], 0.0, "error of the mean, Monte Carlo errors"),
-        (panels[1], 1.0, "ratio of standard deviations"),
-        (panels[2], 0.5, "accuracy of a classifier, by datum"),
+    for axes, center, title, words in (
+        (panels[0], 0.0, f"Agreement with {label(record.get('reference', '?'))}", "error of the mean, Monte Carlo errors"),
+        (panels[1], 1.0, "", "ratio of standard deviations"),
+        (panels[2], 0.5, "", "accuracy of a classifier, by datum"),
     ):
         axes.axvline(center, color=BLACK, lw=1, ls="--", zorder=1)
-        axes.set_xlabel(words)
-        axes.grid(visible=True, axis="x")
-        axes.grid(visible=False, axis="y")
+        caption(axes, title, x=words, grid="x")
     panels[0].axvspan(-2, 2, color=GREY, alpha=0.15, lw=0)
     panels[0].set_xlim(-12.5, 12.5)
     panels[0].set_yticks(range(len(agreements)), labels=[label(found["name"]) for found in agreements])
     panels[0].set_ylim(len(agreements) - 0.5, -0.5)
-    caption(panels[0], f"Agreement with {label(record.get('reference', '?'))}")
-    if shown:
-        for place, axes in enumerate(parts[1, 0].subplots(1, shown, squeeze=False)[0]):
-            _draws(axes, [np.asarray(m["shown"][place], float) for m in methods], [look[n].color for n in names], record)
-            caption(axes, f"Posterior draws of datum {place}")
-    legend(figure, [Line2D([], [], ls="", marker="o", color=look[name].color, label=label(name)) for name in names])
+    for place, axes in enumerate(parts[1, 0].subplots(1, shown, squeeze=False)[0] if shown else ()):
+        caption(axes, f"Posterior draws of datum {place}")
+        _draws(axes, [np.asarray(m["shown"][place], float) for m in methods], [look[n].color for n in names], record)
+    legend(figure, [entry(label(name), ls="", marker="o", color=look[name].color) for name in names])
     return figure
 
 

@@ -1,7 +1,8 @@
 """Pictures of data, be they images or vectors: reconstructions, samples, walks through the latent space.
 
-Data of shape (C, H, W) with C = 1 or 3 are drawn as images; data of shape (D,) as heat strips, one strip a
-datum, or as points in the plane where D = 2. Values of images are clipped to [0, 1].
+Data of shape (C, H, W) with C = 1 or 3 are drawn as images; data of shape (D,) as heat strips, one strip a datum, or as
+points in the plane where D = 2. Values of images are clipped to [0, 1]. All data must be of one of these shapes, and there
+must be some, or a `DataError` is raised. At most `limit` data are drawn, the first ones.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ def reconstructions(inputs: ArrayLike, reconstructions: ArrayLike, limit: int = 
     Args:
         inputs: data, shape `(n, C, H, W)` or `(n, D)`, values in about [0, 1].
         reconstructions: the means that the model gives back, of the same shape.
-        limit: at most so many are drawn, the first ones.
+        limit: at most so many are drawn.
 
     Raises:
-        DataError: the shapes differ, or are neither images nor vectors, or there are no data.
+        DataError: the shapes differ.
     """
     above, below = checked(inputs, "inputs", 1), checked(reconstructions, "reconstructions", 1)
     if above.shape != below.shape:
@@ -54,15 +55,7 @@ def reconstructions(inputs: ArrayLike, reconstructions: ArrayLike, limit: int = 
 
 @styled
 def samples(samples: ArrayLike, limit: int = 100) -> Figure:
-    """Draw what the model makes up on its own.
-
-    Args:
-        samples: shape `(m, C, H, W)` or `(m, D)`, values in about [0, 1].
-        limit: at most so many are drawn, the first ones; points in the plane are all drawn.
-
-    Raises:
-        DataError: the data are neither images nor vectors, or there are none.
-    """
+    """Draw what the model makes up on its own, shape `(m, C, H, W)` or `(m, D)`; points in the plane are all drawn."""
     data = checked(samples, "samples", 1)
     if data.ndim == 2 and data.shape[1] == 2:
         figure, axes = plane("Samples from the model")
@@ -84,13 +77,13 @@ def completions(completed: ArrayLike, known: ArrayLike, completions: ArrayLike, 
         completed: the data, shape `(n, C, H, W)` or `(n, D)`, values in about [0, 1].
         known: 1 where an element was given to the model, 0 where not; the shape of a datum.
         completions: what the model made of them, shape `(n, k, C, H, W)` or `(n, k, D)`.
-        limit: at most so many data are drawn, the first ones.
+        limit: at most so many data are drawn.
 
     Returns:
         The figure, one datum a row: what was given (the rest in grey), k completions, the datum.
 
     Raises:
-        DataError: the shapes don't fit one another, or are neither images nor vectors, or there are no data.
+        DataError: the shapes don't fit one another.
     """
     data, made = checked(completed, "completed", 1)[:limit], checked(completions, "completions", 2)[:limit]
     mask = checked(known, "known", 0)
@@ -111,12 +104,7 @@ def completions(completed: ArrayLike, known: ArrayLike, completions: ArrayLike, 
 def traversal(traversal: ArrayLike, limit: int = 16) -> Figure:
     """Draw how the model's mean changes while one latent coordinate, a row each, moves and the others are held.
 
-    Args:
-        traversal: shape `(latent_dims, steps, C, H, W)` or `(latent_dims, steps, D)`.
-        limit: at most so many latent coordinates are drawn, the first ones.
-
-    Raises:
-        DataError: the data are neither images nor vectors, or there are none.
+    The means have shape `(latent_dims, steps, C, H, W)` or `(latent_dims, steps, D)`.
     """
     data = checked(traversal, "traversal", 2)[:limit]
     title = "One latent coordinate moved at a time, the most varied one first"

@@ -9,34 +9,24 @@ from __future__ import annotations
 
 import csv
 import json
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.run_directory import CHECKPOINT, checkpoint_fingerprint
 
-from .records import Array, load_record, read_json
+from .records import DAMAGE, Array, load_record, read_json, reading
 from .wording import plain
 
 __all__ = ["LOOKS", "PICTURES", "RunFiles", "load_config", "load_history", "load_look", "load_pictures", "load_usage"]
 
 PICTURES = (
-    "inputs",
-    "reconstructions",
-    "samples",
-    "traversal",
-    "completed",
-    "known",
-    "completions",
-    "order",
-    "receptive",
-    "receptive_at",
+    *("inputs", "reconstructions", "samples", "traversal"),
+    *("completed", "known", "completions", "order", "receptive", "receptive_at"),
 )
 
 LOOKS = ("sandwich", "gaps", "posteriors", "calibration")
@@ -53,11 +43,8 @@ class RunFiles:
     """All that a run has left, read and checked; `None` or empty where there was no file.
 
     Attributes:
-        record: the comparison, see `load_record`.
-        history: the training curve, see `load_history`.
-        arrays: the pictures' data, see `load_pictures`.
-        config: the configuration's text.
-        usage: how much the latents say, see `load_usage`.
+        record, history, arrays, config, usage: see `load_record`, `load_history`, `load_pictures`, `load_config`,
+            `load_usage`.
         looks: records of closer looks, by their names in `LOOKS`.
         notes: which results are left out, and which are shown without knowing whether they belong here, in sentences.
     """
@@ -72,12 +59,7 @@ class RunFiles:
 
     @classmethod
     def read(cls, directory: Path) -> RunFiles:
-        """Read those of the run's files that are there, but no result of other parameters than the checkpoint's.
-
-        Raises:
-            DataError: if one of them is damaged.
-            ConfigurationError: if the configuration is damaged.
-        """
+        """Read those of the run's files that are there, but no result of other parameters than the checkpoint's."""
         results, notes = _belonging(directory)
         return cls(
             record=load_record(directory) if "comparison.json" in results else None,
@@ -118,17 +100,13 @@ def _parameters_of(path: Path) -> str | None:
                 return str(archive["parameters"])
         found = json.loads(path.read_text(encoding="utf-8"))
         named = (found[0] if isinstance(found, list) else found)["parameters"]
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, RecursionError, BadZipFile, zlib.error):
+    except DAMAGE:
         return None
     return None if named is None else str(named)
 
 
 def load_look(directory: str | Path, name: str) -> dict[str, Any]:
-    """Read the record that a closer look, one of `LOOKS`, has left, such as `sandwich.json`.
-
-    Raises:
-        DataError: the file is missing, is not JSON, or is of another version.
-    """
+    """Read the record that a closer look, one of `LOOKS`, has left; `DataError` if it is missing, damaged or too new."""
     path = Path(directory) / f"{name}.json"
     found = read_json(path, "look again, or delete it")
     if not isinstance(found, dict) or found.get("version") != 1:
@@ -147,17 +125,14 @@ def load_history(directory: str | Path) -> dict[str, Array]:
         DataError: the file is missing, or a line is not what its header says; names the line.
     """
     path = Path(directory) / "history.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: name the directory of a run that has been trained") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV ({error}): restore it from a copy") from error
+    remedy = "restore it from a copy"
+    trouble = reading(path, " that has been trained", "cannot be read as CSV", remedy, damage=csv.Error)
+    with trouble, path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
     header = lines[0] if lines else []
     if "step" not in header or not losses(header):
         raise DataError(f"{path}, line 1: the header is {header}; it must be {','.join(_HISTORY)}")
-    rows: list[list[float]] = []
+    table = np.empty((len(lines) - 1, len(header)))
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(header):
             raise DataError(
@@ -165,13 +140,11 @@ def load_history(directory: str | Path) -> dict[str, Array]:
                 "(a run that is killed may leave its last one unfinished)"
             )
         try:
-            rows.append([float(field) if field.strip() else np.nan for field in line])
+            table[number - 2] = [float(field) if field.strip() else np.nan for field in line]
         except ValueError as error:
             raise DataError(f"{path}, line {number}: {error}; mend or delete the line") from error
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(header))
-    columns = {name: table[:, place] for place, name in enumerate(header)}
-    unknown = {name: np.full(len(rows), np.nan) for name in _HISTORY if name != "loss"}
-    return {**unknown, **columns}
+    unknown = {name: np.full(len(table), np.nan) for name in _HISTORY if name != "loss"}
+    return {**unknown, **dict(zip(header, table.T, strict=True))}
 
 
 def losses(history: Iterable[str]) -> dict[str, str]:
@@ -209,16 +182,11 @@ def load_pictures(directory: str | Path) -> dict[str, Array]:
         DataError: if the file is missing or damaged, or holds something other than arrays of numbers.
     """
     path = Path(directory) / "pictures.npz"
-    if not path.is_file():
-        raise DataError(f"{path} does not exist: name the directory of a run that has drawn pictures")
-    try:
-        # Opened here, because np.load does not close the file that it finds damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name], np.float64) for name in PICTURES if name in archive.files}
-    # A single array saved as .npz has no context manager or `files`: TypeError or AttributeError.
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
-        remedy = "delete it, or draw the pictures again"
-        raise DataError(f"{path} is not an archive of numeric arrays ({error}); {remedy}") from error
+    wrong, remedy = "is not an archive of numeric arrays", "delete it, or draw the pictures again"
+    trouble = reading(path, " that has drawn pictures", wrong, remedy)
+    # Opened here, because np.load does not close the file that it finds damaged.
+    with trouble, path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: np.asarray(archive[name], np.float64) for name in PICTURES if name in archive.files}
 
 
 def load_usage(directory: str | Path) -> list[dict[str, Any]]:
@@ -259,13 +227,10 @@ def load_config(directory: str | Path) -> str:
     import yaml
 
     path = Path(directory) / "config.yaml"
-    try:
+    remedy = "restore it from a copy"
+    with reading(path, "", "cannot be read as YAML", remedy, kind=ConfigurationError, damage=yaml.YAMLError):
         text = path.read_text(encoding="utf-8")
         values = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path} does not exist: name the directory of a run") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigurationError(f"{path} cannot be read as YAML ({error}): restore it from a copy") from error
     if not isinstance(values, Mapping):
         raise ConfigurationError(f"{path} holds {type(values).__name__}, not a mapping: restore it from a copy")
     return text

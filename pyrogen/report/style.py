@@ -14,8 +14,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec
 
-from .wording import plain
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -30,11 +28,11 @@ __all__ = [
     "Look",
     "canvas",
     "caption",
-    "label",
+    "entry",
     "legend",
     "logarithmic",
     "looks",
-    "minus",
+    "panels",
     "png",
     "styled",
 ]
@@ -49,7 +47,6 @@ MARKERS = {"lower": "^", "upper": "v", "consistent": "o", "exact": "D"}
 """By the kind of an estimate; those of bounds point to where the truth lies, if the value is drawn upwards."""
 
 _DOTS_PER_INCH = 150
-_LONGEST_LABEL = 30
 _LETTER = 0.083  # inches of a digit of a tick's label
 _LETTERS = 13.3  # of a legend, on an inch
 # Every setting that would show, so that a reader's own matplotlibrc changes nothing.
@@ -125,35 +122,22 @@ def canvas(width: float, height: float) -> Figure:
     return figure
 
 
+def panels(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A canvas with one plot, or an array of them, by the options of matplotlib's `subplots`."""
+    figure = canvas(width, height)
+    return figure, figure.subplots(rows, columns, **options)
+
+
 def png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG file, the same for the same figure."""
     buffer = io.BytesIO()
     settings: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08, "facecolor": "white"}
-    metadata = {"Software": None}  # matplotlib's version would make the bytes differ
+    settings["metadata"] = {"Software": None}  # matplotlib's version would make the bytes differ
     with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes, which is no reason to stop a report.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata=metadata, **settings)
+        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, **settings)
     return buffer.getvalue()
-
-
-def label(name: object) -> str:
-    """A name as matplotlib shows it unchanged: on one line, and shortened in the middle where it is long.
-
-    Example:
-        >>> label("_hidden"), len(label("x" * 100))
-        (' _hidden', 30)
-    """
-    words = plain(name)
-    if len(words) > _LONGEST_LABEL:
-        words = f"{words[: _LONGEST_LABEL - 9]}…{words[-8:]}"
-    # matplotlib leaves names with a leading underscore out of its legends.
-    return f" {words}" if words.startswith("_") else words
-
-
-def minus(number: str) -> str:
-    """A number as it is set in print, with a minus sign in place of a hyphen."""
-    return number.replace("-", "−")
 
 
 def looks(rows: Sequence[Mapping[str, Any]]) -> list[Look]:
@@ -162,9 +146,20 @@ def looks(rows: Sequence[Mapping[str, Any]]) -> list[Look]:
     return [Look(BLACK, "--", "D") if row["kind"] == "exact" else next(others) for row in rows]
 
 
-def caption(axes: Axes, text: str) -> None:
-    """Write above a plot, at its left, what it shows."""
-    axes.set_title(text, loc="left", pad=8)
+def caption(axes: Axes, title: str, x: str = "", y: str = "", grid: str = "y") -> None:
+    """Write above a plot, at its left, what it shows, name its axes, and draw the grid of those in `grid`."""
+    axes.set_title(title, loc="left", pad=8)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    for axis in ("x", "y"):
+        axes.grid(visible=axis in grid, axis=axis)
+
+
+def entry(words: str, **look: Any) -> Any:
+    """A line or a marker for `legend`, which lies in no plot."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=words, **look)
 
 
 def logarithmic(axes: Axes, values: Iterable[float] = ()) -> None:
@@ -184,9 +179,8 @@ def logarithmic(axes: Axes, values: Iterable[float] = ()) -> None:
         MaxNLocator(4).tick_values(low, high),
     ]
     found = [[value for value in ticks if low <= value <= high] for ticks in ([sorted(set(values))] if values else choices)]
-    width = (
-        axes.get_position().width * axes.figure.bbox.width / _DOTS_PER_INCH / math.log(high / low)
-    )  # inches of a factor of e
+    inches = axes.get_position().width * axes.figure.bbox.width / _DOTS_PER_INCH
+    width = inches / math.log(high / low)  # of a factor of e
 
     def fit(ticks: Sequence[float]) -> bool:
         pairs = itertools.pairwise(ticks)
@@ -218,15 +212,11 @@ def legend(figure: Figure, handles: Sequence[Any], columns: int = 3) -> None:
     if not handles:
         return
     lengths = [len(handle.get_label()) + 7 for handle in handles]
-    columns = min(columns, len(handles))
-
-    def blocks() -> list[list[int]]:
-        rows = math.ceil(len(lengths) / columns)
-        return [lengths[top : top + rows] for top in range(0, len(lengths), rows)]
-
-    # matplotlib fills column after column; each is as wide as its longest label.
-    while columns > 1 and sum(map(max, blocks())) > _LETTERS * figure.get_figwidth():
-        columns -= 1
+    for number in range(min(columns, len(handles)), 0, -1):
+        rows = math.ceil(len(lengths) / number)
+        # matplotlib fills column after column; each is as wide as its longest label.
+        if sum(max(lengths[top : top + rows]) for top in range(0, len(lengths), rows)) <= _LETTERS * figure.get_figwidth():
+            break
     # The figure grows by the legend, or many estimators would press the plot flat.
-    figure.set_figheight(figure.get_figheight() + 0.1 + 0.19 * math.ceil(len(handles) / columns))
-    figure.legend(handles=list(handles), loc="outside lower left", ncols=columns, handlelength=2.2)
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.19 * rows)
+    figure.legend(handles=list(handles), loc="outside lower left", ncols=number, handlelength=2.2)

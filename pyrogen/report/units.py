@@ -11,7 +11,8 @@ from pyrogen.active_units import is_active
 from pyrogen.errors import DataError
 
 from .records import Array, column
-from .style import BLUE, GREY, canvas, caption, label, legend, styled
+from .style import BLUE, GREY, caption, legend, panels, styled
+from .wording import label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,34 +22,29 @@ __all__ = ["latents", "latents_in_words"]
 
 @styled
 def latents(usage: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the rate of every unit of the latents, the largest first.
+    """Draw the rate of every unit of the latents, the largest first; bars of units that are not active are grey.
 
     Args:
         usage: what `load_usage` returns; for each latent `site`, `rates` (units,) in nats, `error`, and `variances`
             (units,) of the posterior means as a share of the prior's, or `None`.
 
-    Returns:
-        The figure; bars of units that are not active are grey.
-
     Raises:
-        DataError: if there is no latent to draw.
+        DataError: there is no latent to draw.
     """
     from matplotlib.patches import Patch
 
     if not usage:
         raise DataError("there are no latents to draw: the pair is fully visible")
-    figure = canvas(7.5, 0.4 + 1.9 * len(usage))
-    panels = figure.subplots(len(usage), 1, squeeze=False)[:, 0]
-    for axes, used in zip(panels, usage, strict=True):
+    figure, grid = panels(7.5, 0.4 + 1.9 * len(usage), len(usage), squeeze=False)
+    for axes, used in zip(grid.flat, usage, strict=True):
         rates, active = _units(used)
         descending = np.argsort(-rates)
         colours = [BLUE if active[place] else GREY for place in descending]
         axes.bar(np.arange(1, len(rates) + 1), rates[descending], color=colours, width=0.8)
         axes.set_xlim(0.3, max(len(rates), 10) + 0.7)
         axes.set_ylim(0, max(1.08 * float(rates.max()), 0.05))
-        axes.set_ylabel("nats per datum")
-        caption(axes, _words(used))
-    panels[-1].set_xlabel("unit, the one of the largest rate first")
+        caption(axes, _words(used), y="nats per datum")
+    axes.set_xlabel("unit, the one of the largest rate first")
     legend(figure, [Patch(color=BLUE, label="active"), Patch(color=GREY, label="not active, or not known to be")])
     return figure
 

@@ -1,7 +1,6 @@
 """How numbers, diagnostics and data are said, in the terminal, on the page and in the pictures alike.
 
-No number is said without its error: `measured` writes both, and `failings` says why a number is not to be
-trusted.
+No number is said without its error: `measured` writes both, and `failings` says why a number is not to be trusted.
 """
 
 from __future__ import annotations
@@ -27,46 +26,38 @@ __all__ = [
     "finite",
     "heading",
     "khat_counts",
+    "label",
     "measured",
+    "minus",
     "plain",
 ]
 
 _NOTHING = "–"
+_LONGEST_LABEL = 30
+_DRAWN_ONCE = "each pixel was drawn once as 0 or 1 with its grey value as probability, and kept"
 _BINARIZATION = {
-    "dynamic": (
-        "each pixel is drawn as 0 or 1 with its grey value as probability, anew for every training step and once for "
-        "evaluation"
-    ),
-    "static": "each pixel was drawn once as 0 or 1 with its grey value as probability, and kept",
-    "fixed": "each pixel was drawn once as 0 or 1 with its grey value as probability, and kept",
+    "dynamic": "each pixel is drawn as 0 or 1 with its grey value as probability, anew for every training step and once for "
+    "evaluation",
+    "static": _DRAWN_ONCE,
+    "fixed": _DRAWN_ONCE,
     "threshold": "each pixel is 1 where its grey value exceeds a threshold and 0 elsewhere",
     "none": "the values are used as they are",
 }
 
 
 def measured(value: float | None, error: float | None) -> str:
-    """A value with its standard error, rounded to the digits of the error that mean something.
-
-    Args:
-        value: in any unit; `None` or NaN if there is none.
-        error: its standard error in the same unit; `None` or NaN if it is not known.
+    """A value with its standard error in the same unit, rounded to the digits of the error that mean something.
 
     Example:
-        >>> measured(-30.0962, 0.0213)
-        '-30.096 ± 0.021'
-        >>> measured(-30.0962, None)
-        '-30.10 ± ?'
+        >>> measured(-30.0962, 0.0213), measured(-30.0962, None)
+        ('-30.096 ± 0.021', '-30.10 ± ?')
     """
-    if value is None or math.isnan(value):
-        return "not a number"
-    if math.isinf(value):
-        return f"{value:+}"
-    if error is None or math.isnan(error):
-        return f"{value:.2f} ± ?"
+    if not finite(value):
+        return "not a number" if value is None or math.isnan(value) else f"{value:+}"
+    if not finite(error):
+        return f"{value:.2f} ± {'?' if error is None or math.isnan(error) else 'inf'}"
     if error == 0:
         return f"{value:.3f} ± 0"
-    if math.isinf(error):
-        return f"{value:.2f} ± inf"
     if error < 5e-5:
         return f"{value:.4f} ± <0.0001"
     # Two digits of an error that begins with 1 to 4, one of any other, which rounds by a tenth at most.
@@ -135,6 +126,25 @@ def plain(text: object) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in str(text)).strip()
 
 
+def label(name: object) -> str:
+    """A name as matplotlib shows it unchanged: on one line, and shortened in the middle where it is long.
+
+    Example:
+        >>> label("_hidden"), len(label("x" * 100))
+        (' _hidden', 30)
+    """
+    words = plain(name)
+    if len(words) > _LONGEST_LABEL:
+        words = f"{words[: _LONGEST_LABEL - 9]}…{words[-8:]}"
+    # matplotlib leaves names with a leading underscore out of its legends.
+    return f" {words}" if words.startswith("_") else words
+
+
+def minus(number: str) -> str:
+    """A number as it is set in print, with a minus sign in place of a hyphen."""
+    return number.replace("-", "−")
+
+
 def failings(row: Mapping[str, Any]) -> list[str]:
     """Why an estimate, one of a record's `rows`, can't be trusted: its own warnings, then those that its numbers call for.
 
@@ -166,7 +176,10 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
     A number that can't be trusted ends in an exclamation mark, evaluations that come with their gradient in a nabla.
     """
     mark = " !" if failings(row) else ""
-    khat, share = row.get("worst_khat"), row.get("share_khat_above")
+    khat, share, ess = row.get("worst_khat"), row.get("share_khat_above"), row.get("worst_ess")
+    # A single datum out of many must not be rounded away; near 1 an ESS's decimal tells one particle from two.
+    percent = _NOTHING if share is None or math.isnan(share) else "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+    worst = f"{ess:.1f}" if ess is not None and ess < 9.95 else count(ess)
     return {
         "name": plain(row["name"]),
         "kind": row["kind"],
@@ -174,8 +187,8 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
         "spread": _number(row.get("spread"), 2),
         "bits": _number(row.get("bits_per_dimension"), 3),
         "khat": _number(khat, 2) + (" !" if khat is not None and not khat <= KHAT_LIMIT else ""),
-        "share": _NOTHING if share is None or math.isnan(share) else _percent(share),
-        "ess": f"{count(row.get('median_ess'))} / {_worst(row.get('worst_ess'))}".replace("– / –", _NOTHING),
+        "share": percent,
+        "ess": f"{count(row.get('median_ess'))} / {worst}".replace("– / –", _NOTHING),
         "evaluations": count(row.get("evaluations")) + (" ∇" if row.get("gradients") else ""),
         "seconds": duration(row.get("seconds")),
     }
@@ -197,8 +210,6 @@ def heading(record: Mapping[str, Any]) -> str:
 def binarization(record: Mapping[str, Any]) -> tuple[str, str]:
     """How the data of a comparison were binarized, and what that means (empty if it is not one of the usual ways).
 
-    Log probabilities of differently binarized data can't be compared.
-
     Example:
         >>> binarization({"data": {"binarize": None}})
         ('none', 'the values are used as they are')
@@ -211,13 +222,3 @@ def _number(value: float | None, decimals: int) -> str:
     if value is None:
         return _NOTHING
     return "?" if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def _worst(ess: float | None) -> str:
-    # Near 1 the decimal matters: it is the difference between one particle and two.
-    return f"{ess:.1f}" if ess is not None and ess < 9.95 else count(ess)
-
-
-def _percent(share: float) -> str:
-    # A single datum out of many must not be rounded away.
-    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
