@@ -6,6 +6,8 @@ speed, memory. The tests marked `cuda` need a real device.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -14,6 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from pyrogen import Pair
+from pyrogen.checks import check
 from pyrogen.data import load
 from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError
@@ -27,8 +30,18 @@ from pyrogen.inference import (
     LatentDensity,
     Renyi,
     TemperedSMC,
+    calibration,
     compare,
     fit,
+    gaps,
+    posterior,
+    reconstruct,
+    refine,
+    sample,
+    sandwich,
+    simulate,
+    traverse,
+    usage,
 )
 from pyrogen.inference.estimators.annealing.ais import anneal
 from pyrogen.inference.estimators.annealing.mover import Mover
@@ -176,6 +189,36 @@ def test_fake_cuda_finds_what_would_fail_on_a_gpu(how, error):
         else:
             with pytest.raises(error):
                 weigh(pair, batch, structure, 3)
+
+
+ROWS = torch.rand(32, 9, generator=torch.Generator().manual_seed(0)).round()
+TRAINING = {
+    "eager": {"validation": ROWS, "validate_every": 1, "scheduler": "cosine", "clip": 1.0},
+    "recorded": {"compile": "graph"},
+    "IWAE": {"objective": IWAE(3)},
+}
+
+
+@pytest.mark.parametrize("options", TRAINING.values(), ids=TRAINING)
+def test_training_makes_its_tensors_where_the_data_lie(options):
+    """As under `torch.set_default_device("cuda")`: here what is made on the default device cannot meet the data."""
+    torch.manual_seed(0)
+    pair = VAE((9,), latent=2, hidden=(8,))
+    with torch.device("meta"):
+        run = fit(pair, ROWS, steps=5, batch_size=16, device="cpu", progress=False, **options)
+    assert run.steps == 5
+
+
+STUDIES = [gaps, posterior, usage, refine, calibration, reconstruct, traverse, simulate, check]
+OPTIONS = {"sandwich": partial(sandwich, simulations=4, temperatures=10, chains=4), "sample": partial(sample, count=3)}
+
+
+@pytest.mark.parametrize("study", [*STUDIES, *OPTIONS.values()], ids=[*(study.__name__ for study in STUDIES), *OPTIONS])
+def test_studies_make_their_tensors_where_the_data_lie(study):
+    torch.manual_seed(0)
+    pair = VAE((9,), latent=2, hidden=(8,))
+    with torch.device("meta"):
+        assert study(pair, ROWS[:8]) is not None
 
 
 @pytest.mark.cuda

@@ -157,7 +157,7 @@ def _check_one(pair: Pair, batch: Batch, structure: Structure, trace: Any) -> No
     for name, site in samples(trace):
         if not site["is_observed"]:
             axis = site["infer"]["_enumerate_dim"] - len(site["fn"].event_shape)
-            place = int(torch.randint(site["value"].shape[axis], (), generator=generator))
+            place = int(torch.randint(site["value"].shape[axis], (), generator=generator, device="cpu"))
             chosen[site["infer"]["_enumerate_symbol"]] = place
             given[name] = partial(_spread, site["value"].select(axis, place))
     args, kwargs = arguments(batch)

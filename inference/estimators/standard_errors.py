@@ -37,7 +37,7 @@ def central_quantile(level: float, freedom: int | None = None) -> float:
     if not 0 < level < 1:
         raise ConfigurationError(f"level must lie between 0 and 1, not {level}")
     if freedom is None:
-        return float(torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)))
+        return float(torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64, device="cpu")))
     from scipy.stats import t
 
     return float(t.ppf((1 + level) / 2, freedom))

@@ -249,7 +249,7 @@ class Comparison(SavedResult):
 
     def _row(self, estimate: Estimate) -> dict[str, Any]:
         nats, ess, dimensions = float(estimate.log_prob.mean()), estimate.ess, self.data.get("dimensions")
-        khat = torch.empty(0) if estimate.khat is None else estimate.khat[~torch.isnan(estimate.khat)]
+        khat = torch.empty(0, device="cpu") if estimate.khat is None else estimate.khat[~torch.isnan(estimate.khat)]
         return {
             "name": estimate.name,
             "kind": estimate.kind,

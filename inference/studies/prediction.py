@@ -97,7 +97,8 @@ def traverse(pair: Pair, batch: Batch, *, steps: int = 9, dimensions: int = 10, 
         if name is None or not guide.visited[name].value.is_floating_point():
             raise PairError("the pair has no real-valued latent vector in its data plate to walk along")
         value = guide.visited[name].value.reshape(length(batch), -1)  # (data, latent)
-        order = value.var(0).argsort(descending=True)[:dimensions] if len(value) > 1 else torch.arange(dimensions)
+        spread = value.var(0, correction=0)  # (latent,)
+        order = spread.argsort(descending=True, stable=True)[:dimensions]
         offsets = torch.linspace(-width, width, steps, device=value.device, dtype=value.dtype)
         points = value[0].repeat(len(order), steps, 1)  # (dimensions, steps, latent)
         for row, dimension in enumerate(order.tolist()):

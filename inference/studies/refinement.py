@@ -157,7 +157,7 @@ class _Offsets:
         """Move the offsets to where the ELBO is best, and count the steps each datum lost."""
         parameters = [offset.requires_grad_() for offsets in self.offsets.values() for offset in offsets]
         adam = torch.optim.Adam(parameters, learning_rate, betas=(0.9, 0.99))
-        seed = int(torch.randint(2**62, ()))
+        seed = int(torch.randint(2**62, (), device="cpu"))
         lost = parameters[0].new_zeros(self.rows, dtype=torch.float64)
         check = partial(self._seeded, seed, self.offsets, _CHECK_DRAWS)
         best = check()  # (draws, data)
@@ -185,7 +185,7 @@ class _Offsets:
         encoder = {name: [torch.zeros_like(offset) for offset in offsets] for name, offsets in self.offsets.items()}
         parts = []
         for first in range(0, draws, self.particles):
-            seed = int(torch.randint(2**62, ()))
+            seed = int(torch.randint(2**62, (), device="cpu"))
             particles = max(2, min(self.particles, draws - first))
             pair = [self._seeded(seed, offsets, particles) for offsets in (encoder, self.offsets)]
             parts.append(torch.stack([*pair, pair[1] - pair[0]]))  # (3, particles, data)

@@ -153,4 +153,4 @@ def restored(kind: type[T], record: Mapping[str, Any], **others: Any) -> T:
 
 
 def _tensor(values: list[Any]) -> Tensor:
-    return torch.tensor(values, dtype=torch.bool if values and isinstance(values[0], bool) else torch.float64)
+    return torch.tensor(values, dtype=torch.bool if values and isinstance(values[0], bool) else torch.float64, device="cpu")

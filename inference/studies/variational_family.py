@@ -112,12 +112,11 @@ def _rebuilt(fn: Any, shape: tuple[int, ...], change: _Change) -> Any:
     for name, others in _REDUNDANT.items():
         if name in known:
             known = {key: constraint for key, constraint in known.items() if key not in others}
-    arguments = {
-        name: getattr(fn, name)
-        if constraint.is_discrete
-        else change(fn, name, torch.as_tensor(getattr(fn, name)), constraint, shape)
-        for name, constraint in known.items()
-    }
+    arguments = {name: getattr(fn, name) for name in known}
+    device = next((value.device for value in arguments.values() if isinstance(value, Tensor)), torch.device("cpu"))
+    for name, constraint in known.items():
+        if not constraint.is_discrete:
+            arguments[name] = change(fn, name, torch.as_tensor(arguments[name], device=device), constraint, shape)
     for name, parameter in inspect.signature(type(fn).__init__).parameters.items():
         required = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         if required and name != "self" and name not in arguments:
@@ -125,18 +124,18 @@ def _rebuilt(fn: Any, shape: tuple[int, ...], change: _Change) -> Any:
     return type(fn)(**arguments)
 
 
-def _unit(fn: Any, name: str, value: Tensor) -> Tensor:
+def _unit(fn: Any, name: str, value: Tensor) -> Any:
     """How far an offset of one shifts a parameter, on its unconstrained space."""
     if "scale_tril" in fn.arg_constraints:
         diagonal = fn.scale_tril.diagonal(dim1=-2, dim2=-1)  # (..., event)
         if name == "loc":
-            return torch.as_tensor(diagonal)
+            return diagonal
         if name == "scale_tril":  # the logarithms on the diagonal, the rest in units of its row
             return torch.where(torch.eye(value.shape[-1], dtype=torch.bool, device=value.device), 1.0, diagonal[..., None])
     if name == "loc" and "cov_diag" in fn.arg_constraints:
-        return torch.as_tensor(fn.stddev)
+        return fn.stddev
     if name == "loc" and fn.arg_constraints.get("scale") is constraints.positive:
-        return torch.as_tensor(fn.scale)
+        return fn.scale
     return value.new_ones(())
 
 

@@ -230,8 +230,11 @@ class Trainer:
         if epoch not in self._orders:
             generator = torch.Generator().manual_seed(hash((self.seed, epoch)) % 2**63)
             count = len(self.data)
-            order = torch.arange(count) if self.steps_per_epoch == 1 else torch.randperm(count, generator=generator)
-            batches = list(torch.split(order.to(self._index_device), self.batch_size * size))
+            whole = self.steps_per_epoch == 1
+            order = torch.arange(count, device="cpu") if whole else torch.randperm(count, generator=generator, device="cpu")
+            pinned = self._index_device.type == "cuda"  # the host need not wait for the copy
+            order = (order.pin_memory() if pinned else order).to(self._index_device, non_blocking=pinned)
+            batches = list(torch.split(order, self.batch_size * size))
             self._orders = {known: self._orders[known] for known in self._orders if known == epoch - 1} | {epoch: batches}
         batch = self._orders[epoch][place]
         if size == 1:

@@ -66,7 +66,7 @@ class HostRows:
     def draw(self, rows: Tensor | None = None) -> Batch:
         """A training batch of those rows, on the device."""
         if rows is None:
-            rows = torch.arange(len(self.split))
+            rows = torch.arange(len(self.split), device="cpu")
         known = self._ahead is not None and torch.equal(self._ahead[0], rows)
         sent = self._ahead[1] if self._ahead is not None and known else self._send(rows)
         self._ahead = None
@@ -79,7 +79,7 @@ class HostRows:
 
     def parts(self) -> list[Tensor]:
         """Numbers of all rows, in parts that a device holds."""
-        return list(torch.arange(len(self.split)).split(_PART))  # type: ignore[no-untyped-call]
+        return list(torch.arange(len(self.split), device="cpu").split(_PART))  # type: ignore[no-untyped-call]
 
     def _send(self, rows: Tensor) -> Any:
         return self.split[rows].to(self.device, non_blocking=True)

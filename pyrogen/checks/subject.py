@@ -172,7 +172,7 @@ class Subject:
         for datum in range(min(self.rows, 64)):
             other = (datum + 1) % self.rows
             if any(not torch.equal(tensor[datum], tensor[other]) for tensor in tensors):
-                rows = torch.arange(self.rows)
+                rows = torch.arange(self.rows, device="cpu")
                 rows[datum] = other
                 return datum, index(self.batch, rows.to(tensors[0].device))
         return None

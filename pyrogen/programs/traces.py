@@ -57,12 +57,12 @@ def mask_of(site: Any) -> Tensor:
         if isinstance(fn, MaskedDistribution):
             masks.append((fn._mask, fn.event_dim))
         fn = fn.base_dist
-    passed = torch.tensor(True)
+    passed = torch.tensor(True, device="cpu")
     for mask, event_dim in masks:
         if isinstance(mask, Tensor):
             passed = passed & mask.cpu().bool().reshape(mask.shape + (1,) * event_dim)
         elif mask is False:
-            passed = torch.tensor(False)
+            passed = torch.tensor(False, device="cpu")
     return passed
 
 

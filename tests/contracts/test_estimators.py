@@ -101,6 +101,16 @@ def test_every_public_estimator_has_a_case():
     assert {kind for kind in public if not inspect.isabstract(kind)} == FIRST.keys()
 
 
+@EACH
+def test_makes_its_tensors_where_the_data_lie(case):
+    """As under `torch.set_default_device("cuda")`; a tensor on the meta device raises when it meets another."""
+    pair, x = made(case)
+    with torch.device("meta"):
+        found = case.estimator.estimate(pair, x[:4])
+        assert all(bound.device.type == "cpu" for bound in found.interval())
+    assert found.log_prob.device.type == "cpu"
+
+
 @pytest.mark.parametrize(("case", "name"), RUNS)
 def test_contract(case, name):
     """Shapes, errors and costs; the pair is left as it was; and the numbers are right to within their errors."""

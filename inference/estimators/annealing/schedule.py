@@ -45,7 +45,7 @@ def require_schedule(schedule: Schedule) -> None:
         if schedule not in _SHAPES:
             raise ConfigurationError(f"unknown schedule {schedule!r}: use one of {_SHAPES}, or give the temperatures")
         return
-    values = torch.as_tensor(schedule, dtype=torch.float64)
+    values = torch.as_tensor(schedule, dtype=torch.float64, device="cpu")
     if values.dim() != 1 or len(values) < 2:
         raise ConfigurationError(f"temperatures must be a list of at least two numbers, not of shape {tuple(values.shape)}")
     if values[0] != 0 or values[-1] != 1 or not bool((values.diff() > 0).all()):
@@ -65,8 +65,8 @@ def temperatures(schedule: Schedule, count: int) -> Tensor:
         [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     if not isinstance(schedule, str):
-        return torch.as_tensor(schedule, dtype=torch.float64)
-    line = torch.linspace(0, 1, count + 1, dtype=torch.float64)
+        return torch.as_tensor(schedule, dtype=torch.float64, device="cpu")
+    line = torch.linspace(0, 1, count + 1, dtype=torch.float64, device="cpu")
     if schedule == "linear":
         return line
     curve = torch.sigmoid(_REACH * (2 * line - 1))

@@ -120,7 +120,7 @@ class Islands:
             horizon = self.horizon
         if horizon < self.last:  # no filter has come to the end; there still must be something to draw
             guide, model = self._run(self.last)
-        likelihood = torch.zeros(())
+        likelihood = torch.zeros((), device="cpu")
         latents = {}
         for name, site in model.visited.items():
             if site.observed:

@@ -168,7 +168,7 @@ def health(values: Tensor) -> Health:
     for dim in range(values.shape[-1]):
         column = _two_chains(values[..., dim])
         found.append([_arviz("rhat", column), _arviz("ess", column), _arviz("ess", column, method="tail")])
-    rhat, bulk, tail = (torch.tensor(column, dtype=torch.float64) for column in zip(*found, strict=True))  # (dims,)
+    rhat, bulk, tail = torch.tensor(found, dtype=torch.float64, device="cpu").unbind(1)  # (dims,) each
     return Health(float(rhat.max()), float(bulk.min()), float(tail.min()))
 
 

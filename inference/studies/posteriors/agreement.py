@@ -111,7 +111,7 @@ def agree(
     if found.dimensions() != reference.dimensions() or len(found.effective) != len(reference.effective):
         raise ConfigurationError(f"the draws of {found.name} and {reference.name} are not of the same latents and data")
     ours, theirs = found.matrix(), reference.matrix()
-    columns = torch.full((5, ours.shape[1]), math.nan, dtype=torch.float64)
+    columns = torch.full((5, ours.shape[1]), math.nan, dtype=torch.float64, device="cpu")
     counts = torch.minimum(found.independent, reference.independent).long()
     counts[(counts < LEAST_DRAWS) | ~(torch.isfinite(ours).all(0) & torch.isfinite(theirs).all(0)).all(1)] = 0
     samples: list[tuple[Array, Array]] = []
@@ -125,7 +125,7 @@ def agree(
         energies += distances  # permuted independently, datum by datum
         energy = float(distances[0] - distances[1:].mean())
         values = [seen.statistic, seen.error, seen.p_value, energy, p_value(distances)]
-        columns[:, row] = torch.tensor(values, dtype=torch.float64)
+        columns[:, row] = torch.tensor(values, dtype=torch.float64, device="cpu")
     each = pooled = energy_all = None
     if samples:
         total = int(counts.sum())
@@ -169,7 +169,7 @@ def _ratio(value: Tensor, unit: Tensor) -> Tensor:
 
 def _spread(draws: Tensor, count: int) -> Array:
     """So many draws, spread evenly: (count, dims)."""
-    found: Array = draws[torch.linspace(0, len(draws) - 1, count).round().long()].numpy()
+    found: Array = draws[torch.linspace(0, len(draws) - 1, count, device="cpu").round().long()].numpy()
     return found
 
 

@@ -105,7 +105,7 @@ def draw(pair: Pair, batch: Batch, method: Method, draws: int, *, progress: bool
 
 
 def _iid(name: str, latents: Mapping[str, Tensor], draws: int, rows: int, *, exact: bool = False) -> PosteriorDraws:
-    count = torch.full((rows,), float(draws), dtype=torch.float64)
+    count = torch.full((rows,), float(draws), dtype=torch.float64, device="cpu")
     return PosteriorDraws(name, latents, count, count, exact)
 
 
@@ -149,7 +149,7 @@ def _thinned(estimate: Estimate, draws: int) -> PosteriorDraws:
     assert estimate.draws is not None
     latents = estimate.draws.latents
     total = len(next(iter(latents.values())))
-    kept = torch.linspace(0, total - 1, min(total, draws)).round().long()
+    kept = torch.linspace(0, total - 1, min(total, draws), device="cpu").round().long()
     count = float(len(kept))
     known = torch.full_like(estimate.log_prob, count) if estimate.ess is None else estimate.ess
     known = known.detach().double().cpu().nan_to_num(nan=1.0).clamp(min=1.0)
