@@ -5,6 +5,7 @@ Axes: data, draws.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -115,6 +116,17 @@ class Estimate:
         """
         half = central_quantile(level, self.freedom) * self.standard_error
         return self.log_prob - half, self.log_prob + half
+
+    def lies_below(self, other: Estimate, level: float = 0.999) -> Tensor:
+        """Where this estimate lies significantly below another of the same data, (data,): then it has missed mass.
+
+        For the logarithm of an unbiased estimate errs downwards, and exceeds the truth by a nats with probability exp(-a) at
+        most. Of two confidence intervals, all of the other's lies higher; where the other's error can't be trusted, that
+        bound is taken in its place.
+        """
+        by_markov = other.log_prob + math.log1p(-level)
+        low = torch.where(other.untrusted(), by_markov, other.interval(level)[0])
+        return self.interval(level)[1] < low
 
     def warnings(self) -> list[str]:
         """What makes this estimate less than trustworthy, in sentences; empty where nothing does."""

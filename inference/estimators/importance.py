@@ -1,38 +1,51 @@
-"""Importance sampling from the guide, with Pareto-smoothed weights and their diagnostics."""
+"""Importance sampling from the guide and a few draws of the prior, with Pareto-smoothed weights and their diagnostics."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from pyrogen.errors import require_at_least
+from pyrogen.errors import ConfigurationError, require_at_least
 
 from ..weights.chunks import Block, Chunk
+from ..weights.defensive import Curvature, defensive_chunks, guide_is_gaussian, prior_can_stand_in
 from ..weights.memory import DEFAULT_MAX_BYTES
-from ..weights.pareto import diagnosed_log_mean, log_mean
+from ..weights.pareto import log_mean, smooth
 from .estimate import BlockEstimate, Curve, Draws, Estimate, Estimator, Kind
+from .standard_errors import central_quantile
 
 __all__ = ["ImportanceSampling"]
 
+_LEVEL = 0.999  # of the interval in which weight may lie that the guide's draws do not explain
+_FEW = 25  # effective draws from the prior
+_NARROW = 0.5  # curvature at which the weights have no variance
+
 
 class ImportanceSampling(Estimator):
-    """log p(x) by importance sampling from the guide, Pareto-smoothed.
+    """log p(x) by importance sampling from the guide, Pareto-smoothed, and from a few draws of the prior.
 
-    ``log p(x) ~ log 1/K sum_k w_k,  w_k = p(x, z_k) / q(z_k | x)``
+    ``log p(x) ~ log 1/K sum_k w_k,  w_k = p(x, z_k) / ((1 - d) q(z_k | x) + d p(z_k))``
 
-    The standard error is that of the smoothed weights, by the delta method: ``sqrt(1/ESS - 1/K)``. It can be trusted where
-    k-hat is at most 0.7. The same particles, resampled by their weights, are posterior draws.
+    A share d of the particles comes from the prior, so that mass that the guide has none of can be met. Where these carry
+    weight that the guide's do not explain, a note says so, and the datum is flagged if they are few. The weights of the
+    guide's particles are smoothed; the standard error is that of all weights, by the delta method: ``sqrt(1/ESS - 1/K)``.
+    It can be trusted where k-hat is at most 0.7 and a Gaussian guide is not too narrow in some direction. The same
+    particles, resampled by their weights, are posterior draws.
 
     Reference:
         Vehtari et al. 2024, Pareto Smoothed Importance Sampling, https://arxiv.org/abs/1507.02646
+        Hesterberg 1995, Weighted Average Importance Sampling and Defensive Mixture Distributions,
+        https://doi.org/10.1080/00401706.1995.10484303
 
     Args:
         particles: particles K for each datum.
         draws: posterior draws to keep for each datum; 0 keeps none.
         smoothing: smooth the weights; without it the estimate is, in expectation, a lower bound.
+        defensive: share d of the particles that are drawn from the prior. It counts as 0 where nothing can be drawn from it,
+            or the guide does not know the density of what is drawn.
         max_bytes: memory that an estimate may use.
 
     Example:
@@ -48,11 +61,15 @@ class ImportanceSampling(Estimator):
         *,
         draws: int = 100,
         smoothing: bool = True,
+        defensive: float = 0.1,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> None:
         require_at_least(2, particles=particles)
         require_at_least(0, draws=draws)
+        if not 0 <= defensive < 1:
+            raise ConfigurationError(f"defensive must be a share of the particles, from 0 to below 1, not {defensive}")
         self.particles, self.draws, self.smoothing, self.max_bytes = particles, draws, smoothing, max_bytes
+        self.defensive = defensive
         self.name = f"IS({particles})" if smoothing else f"plain IS({particles})"
 
     @property
@@ -62,25 +79,72 @@ class ImportanceSampling(Estimator):
 
     def begin(self, whole: Block) -> Block:
         """See `Estimator.begin`."""
-        return replace(super().begin(whole), state=_Ladder(self.particles))
+        whole = super().begin(whole)
+        outside = min(round(self.defensive * self.particles), self.particles - 1)
+        outside = outside if whole.structure.latents and outside and prior_can_stand_in(whole) else 0
+        narrow = bool(whole.structure.latents) and guide_is_gaussian(whole)
+        return replace(whole, state=_Shared(outside, narrow, _Ladder(self.particles, self.particles - outside)))
 
     def block(self, block: Block) -> BlockEstimate:
         """See `Estimator.block`."""
+        shared: _Shared = block.state
+        inside = self.particles - shared.outside
         parts: list[Tensor] = []
+        own: list[Tensor] = []  # the guide's weights, as if there were no other particles
+        curvature = Curvature()
         reservoir = _Reservoir(self.draws, self.max_bytes // 4) if self.draws and block.structure.latents else None
-        for chunk in block.chunks(self.particles):
+        for chunk, log_weight in defensive_chunks(block, self.particles, shared.outside):
             parts.append(chunk.log_weight)
+            if log_weight is not None:
+                own.append(log_weight)
+                if shared.gaussian:
+                    curvature.add(chunk, log_weight)
             if reservoir is not None:
                 reservoir.add(chunk)
         draws = None if reservoir is None else reservoir.drawn()
-        log_weight = torch.cat(parts)
-        block.state.add(log_weight)
-        (log_prob, standard_error, ess), khat = diagnosed_log_mean(log_weight, smoothing=self.smoothing)
-        return BlockEstimate(log_prob, standard_error, khat, ess, draws=draws)
+        log_weight, guided = torch.cat(parts).double(), torch.cat(own)
+        shared.ladder.add(guided)
+        smoothed, khat = smooth(log_weight[:inside])
+        mean = log_mean(torch.cat([smoothed, log_weight[inside:]]) if self.smoothing else log_weight)
+        diagnostics = {}
+        if shared.outside:
+            alone, others = log_mean(guided.double()), log_mean(log_weight[inside:])
+            error = (mean.standard_error.square() + alone.standard_error.square()).sqrt()
+            excess = mean.value - alone.value - central_quantile(_LEVEL) * error
+            diagnostics["missed"] = torch.where(excess > 0, -torch.expm1(alone.value - mean.value), 0.0)
+            diagnostics["met"] = others.ess
+        if (largest := curvature.largest()) is not None:
+            diagnostics["curvature"] = largest
+        return BlockEstimate(*mean[:2], khat, mean.ess, draws=draws, diagnostics=diagnostics)
 
     def finish(self, found: Estimate, whole: Block) -> Estimate:
         """See `Estimator.finish`."""
-        return replace(found, curve=whole.state.curve())
+        flagged, notes = torch.zeros_like(found.log_prob, dtype=torch.bool), []
+        missed, curvature = found.diagnostics.get("missed"), found.diagnostics.get("curvature")
+        if missed is not None and bool((missed > 0).any()):
+            flagged = (missed > 0) & (found.diagnostics["met"] < _FEW)
+            notes.append(
+                f"draws from the prior carry weight that the guide's do not explain for {_share(missed > 0)} of the data, "
+                f"{float(missed[missed > 0].mean()):.0%} of the evidence on average: the guide misses part of the posterior"
+            )
+        if curvature is not None and bool((curvature > _NARROW).any()):
+            flagged = flagged | (curvature > _NARROW)
+            notes.append(
+                f"for {_share(curvature > _NARROW)} of the data the posterior's variance is more than twice the guide's in "
+                "some direction, so that the weights have no variance: no importance estimate can be trusted there"
+            )
+        return replace(found, curve=whole.state.ladder.curve(), flagged=flagged, notes=(*found.notes, *notes))
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all blocks share."""
+
+    outside: int
+    """Particles from the prior."""
+    gaussian: bool
+    """Whether the guide is Gaussian, so that the curvature of its log weights can be told."""
+    ladder: _Ladder
 
 
 class _Reservoir:
@@ -132,12 +196,16 @@ class _Reservoir:
         return Draws(log_likelihood=latents.pop(""), latents=latents)
 
 
-class _Ladder:
-    """The importance-weighted bound for growing numbers of particles, from one set of weights."""
+def _share(found: Tensor) -> str:
+    return f"{float(found.double().mean()):.1%}"
 
-    def __init__(self, particles: int) -> None:
+
+class _Ladder:
+    """The importance-weighted bound for growing numbers of particles, from the guide's `count` weights."""
+
+    def __init__(self, particles: int, count: int) -> None:
         steps = [m * 10**e for e in range(9) for m in (1, 2, 5)]
-        self.steps = [*(k for k in steps if k <= particles // 10), particles]
+        self.steps = [*(k for k in steps if k <= min(particles // 10, count // 2)), count]
         self.sums = [0.0] * len(self.steps)
         self.variances = [0.0] * len(self.steps)
         self.rows = 0

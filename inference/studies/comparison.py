@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
+from torch import Tensor
 
 from pyrogen.batch import length
 from pyrogen.checks import preflight
@@ -136,11 +137,14 @@ class Comparison(SavedResult):
         """The estimate nearest to log p(x): an exact one, else a consistent one, else the largest lower bound.
 
         The logarithm of an unbiased estimate of the evidence errs downwards, so of several the largest is nearest; of those
-        within two standard errors of it, the one of least error.
+        within two standard errors of it, the one of least error. One that has missed mass (`missed`) is none, if another is
+        left.
         """
         rank = {"exact": 3, "consistent": 2, "lower": 1}
+        missed = {e.name: bool(self.missed(e.name).any()) for e in self.estimates}
         first = max(
-            self.estimates, key=lambda e: (not bool(e.log_prob.isnan().any()), rank.get(e.kind, 0), e.log_prob.mean())
+            self.estimates,
+            key=lambda e: (not bool(e.log_prob.isnan().any()), not missed[e.name], rank.get(e.kind, 0), e.log_prob.mean()),
         )
         if first.kind != "consistent":
             return first
@@ -149,9 +153,22 @@ class Comparison(SavedResult):
             other
             for other in self.estimates
             if other.kind == "consistent"
+            and missed[other.name] == missed[first.name]
             and float((first.log_prob - other.log_prob).mean()) <= 2 * math.hypot(_error(first), _error(other))
         ]
         return min(near, key=_error, default=first)
+
+    def missed(self, name: str) -> Tensor:
+        """For which data an estimate has missed mass, (data,): it lies significantly below another, or a lower bound.
+
+        Of lower bounds that is nothing to object to; of an upper one, that it is none. See `Estimate.lies_below`.
+        """
+        estimate = self[name]
+        found = torch.zeros_like(estimate.log_prob, dtype=torch.bool)
+        for other in self.estimates if estimate.kind in ("consistent", "upper") else ():
+            if other.kind != "upper":
+                found |= estimate.lies_below(other).to(found.device)
+        return found
 
     def gap(self, name: str) -> tuple[float, float]:
         """How far an estimate lies below the reference, datum by datum, on average.
@@ -176,6 +193,7 @@ class Comparison(SavedResult):
                 gap, error = self.gap(estimate.name)
                 side = "below" if gap >= 0 else "above"
                 said.append(f"{estimate.name} lies {measured(abs(gap), error)} nats {side} the {called}.")
+        said += [sentence for estimate in self.estimates for sentence in self._missed_mass(estimate, estimate.name)]
         for estimate in self.estimates:
             if estimate.khat is not None and bool((estimate.khat > KHAT_LIMIT).any()):
                 said.append(
@@ -264,8 +282,19 @@ class Comparison(SavedResult):
             "evaluations": estimate.evaluations,
             "gradients": estimate.gradients,
             "seconds": estimate.seconds,
-            "warnings": estimate.warnings(),
+            "missed": float(self.missed(estimate.name).double().mean()),
+            "warnings": [*self._missed_mass(estimate, "it"), *estimate.warnings()],
         }
+
+    def _missed_mass(self, estimate: Estimate, subject: str) -> list[str]:
+        """What the others say against an estimate, as a sentence on that `subject`."""
+        missed = self.missed(estimate.name)
+        if not bool(missed.any()):
+            return []
+        above = ", ".join(e.name for e in self.estimates if e.kind != "upper" and bool(estimate.lies_below(e).any()))
+        verdict = "is no upper bound" if estimate.kind == "upper" else "has missed mass"
+        share = f"{float(missed.double().mean()):.1%}"
+        return [f"{subject} lies significantly below {above} for {share} of the data: it {verdict} there."]
 
 
 def _error(estimate: Estimate) -> float:

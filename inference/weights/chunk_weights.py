@@ -33,16 +33,20 @@ ChunkWeights: TypeAlias = Callable[[Batch, int, int | None], Weights]
 _TOLERANCE = 2e-5  # of the largest log weight, or of one nat
 
 
-def chunk_weights(pair: Pair, structure: Structure, graphs: SharedGraphs, *, analytic: bool, chunks: int) -> ChunkWeights:
+def chunk_weights(
+    pair: Pair, structure: Structure, graphs: SharedGraphs, *, analytic: bool, from_prior: bool, chunks: int
+) -> ChunkWeights:
     """What computes the chunks of an estimate, of which so many are to come, by recorded graphs if there are any."""
     if graphs:
-        return _ByGraph(pair, structure, graphs, analytic, chunks)
-    return lambda batch, particles, row: _by_pair(pair, structure, batch, particles, row, analytic=analytic)
+        return _ByGraph(pair, structure, graphs, analytic, from_prior, chunks)
+    return lambda batch, particles, row: _by_pair(pair, structure, batch, particles, row, analytic, from_prior)
 
 
-def _by_pair(pair: Pair, structure: Structure, batch: Batch, particles: int, row: int | None, *, analytic: bool) -> Weights:
+def _by_pair(
+    pair: Pair, structure: Structure, batch: Batch, particles: int, row: int | None, analytic: bool, from_prior: bool
+) -> Weights:
     rows = length(batch)
-    weighed = weigh(pair, batch, structure, particles, analytic=analytic)
+    weighed = weigh(pair, batch, structure, particles, analytic=analytic, from_prior=from_prior)
     if row is not None:
         check_observations(weighed.model, range(row, row + rows))
     sites = {name: weighed.model.visited[name] for name in structure.latents}
@@ -59,8 +63,11 @@ def _by_pair(pair: Pair, structure: Structure, batch: Batch, particles: int, row
 class _ByGraph:
     """Chunks by recorded graphs, one for each number of particles and shape of batch."""
 
-    def __init__(self, pair: Pair, structure: Structure, graphs: SharedGraphs, analytic: bool, chunks: int) -> None:
-        self.pair, self.structure, self.graphs, self.analytic, self.chunks = pair, structure, graphs, analytic, chunks
+    def __init__(
+        self, pair: Pair, structure: Structure, graphs: SharedGraphs, analytic: bool, from_prior: bool, chunks: int
+    ) -> None:
+        self.pair, self.structure, self.graphs, self.chunks = pair, structure, graphs, chunks
+        self.analytic, self.from_prior = analytic, from_prior
         self.places: dict[str, tuple[int, int]] = {}  # the data plate's dimension and the event dimensions of a latent
 
     def __call__(self, batch: Batch, particles: int, row: int | None) -> Weights:
@@ -68,7 +75,7 @@ class _ByGraph:
             self._look(batch, row)
         layout = BatchLayout(batch)
         function = self.graphs.function(
-            (id(self.pair), self.analytic, particles, fixed_part(batch)),
+            (id(self.pair), self.analytic, self.from_prior, particles, fixed_part(batch)),
             self.pair,
             lambda: self._function(layout, particles),
             differs=_difference,
@@ -89,12 +96,12 @@ class _ByGraph:
         self.places = {name: (site.dim or 0, site.fn.event_dim) for name, site in sites.items()}
 
     def _function(self, layout: BatchLayout, particles: int) -> Any:
-        structure, analytic = self.structure, self.analytic
+        structure, analytic, from_prior = self.structure, self.analytic, self.from_prior
 
         def log_weights(pair: Pair, *inputs: Tensor) -> dict[str, Tensor | None]:
             batch = layout.unpack(inputs)
             with torch.no_grad():
-                weighed = weigh(pair, batch, structure, particles, analytic=analytic)
+                weighed = weigh(pair, batch, structure, particles, analytic=analytic, from_prior=from_prior)
             return {
                 "log_weight": weighed.log_weight().local,
                 "log_likelihood": weighed.likelihood.local,

@@ -101,15 +101,16 @@ class Block:
             data = slice(first, min(first + size, rows))
             yield replace(self, batch=index(self.batch, data) if size < rows else self.batch, data=data)
 
-    def chunks(self, particles: int, *, analytic: bool = False) -> Iterator[Chunk]:
+    def chunks(self, particles: int, *, analytic: bool = False, from_prior: bool = False) -> Iterator[Chunk]:
         """The log weights of fresh particles from the guide, in chunks; the block is one of those that `sized_for` makes.
 
         Args:
             particles: particles of each datum.
             analytic: take the KL divergence of a latent in closed form where that is right.
+            from_prior: draw the latents from the prior in place of the guide.
         """
         calls = self.blocks * -(-particles // self.particles_at_once)
-        run = chunk_weights(self.pair, self.structure, self.graphs, analytic=analytic, chunks=calls)
+        run = chunk_weights(self.pair, self.structure, self.graphs, analytic=analytic, from_prior=from_prior, chunks=calls)
         for start in range(0, particles, self.particles_at_once):
             span = slice(start, min(start + self.particles_at_once, particles))
             yield Chunk(self.data, span, *run(self.batch, span.stop - span.start, self.data.start if start == 0 else None))

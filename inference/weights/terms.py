@@ -85,6 +85,7 @@ def weigh(
     analytic: bool = False,
     guide: Sites | None = None,
     latents: Mapping[str, Tensor] | None = None,
+    from_prior: bool = False,
 ) -> Weighed:
     """Run guide and model once, for all particles together, and weigh each latent and observed site.
 
@@ -96,8 +97,9 @@ def weigh(
         analytic: take the KL divergence of a latent in closed form where that is right.
         guide: a run of the guide to weigh instead of a new one.
         latents: values of latents that the model sees in place of the guide's own draws.
+        from_prior: draw the latents from the model's prior, and have the guide weigh them.
     """
-    guide, model = visit(pair, batch, structure, particles, guide=guide, latents=latents)
+    guide, model = visit(pair, batch, structure, particles, guide=guide, latents=latents, from_prior=from_prior)
     result = Weighed(LogTerms(), LogTerms(), guide, model)
     for name, prior in model.visited.items():
         if prior.observed:
@@ -135,11 +137,16 @@ def visit(
     *,
     guide: Sites | None = None,
     latents: Mapping[str, Tensor] | None = None,
+    from_prior: bool = False,
 ) -> tuple[Sites, Sites]:
     """Run guide and model once, and give the sites of both; see `weigh`."""
     args, kwargs = arguments(batch)
     count = None if particles == 1 else particles
     with pair.scope():
+        if from_prior:
+            model = run_model(pair, args, kwargs, {}, particles=count, nesting=structure.nesting, draw=True)
+            given = model.latents()
+            return run_guide(pair, args, kwargs, particles=count, nesting=structure.nesting, given=given), model
         if guide is None:
             guide = run_guide(pair, args, kwargs, particles=count, nesting=structure.nesting)
         model = run_model(

@@ -129,7 +129,9 @@ def test_contract(case, name):
     assert (found.name, found.kind) == (case.estimator.name, case.kind)
     assert found.seconds > 0
     assert found.evaluations == case.evaluations * rows if case.evaluations else found.evaluations > found.particles * rows
-    assert found.gradients in (0, found.evaluations) or isinstance(case.estimator, NUTS)
+    # Chains from the guide are held against particles without gradients.
+    looked = 2000 * rows if getattr(case.estimator, "initial", None) == "guide" else 0
+    assert found.gradients in (0, found.evaluations - looked) or isinstance(case.estimator, NUTS)
     assert (found.standard_error >= 0).all()
     assert (found.standard_error == 0).all() == (case.kind == "exact")
     low, high = found.interval(0.95)

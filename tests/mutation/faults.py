@@ -168,7 +168,10 @@ _TABLE: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("sum for the mean of weights", "- math.log(log_weight.shape[0])", ""),
     ],
     ("inference/estimators/importance.py", f"{_ESTIMATORS} {_WEIGHTS}"): [
-        ("smoothed and plain exchanged", "smoothing=self.smoothing", "smoothing=not self.smoothing"),
+        ("smoothed and plain exchanged", "if self.smoothing else log_weight)", "if not self.smoothing else log_weight)"),
+        ("missed mass never told", "excess > 0, -torch.expm1", "excess > 1e9, -torch.expm1"),
+        ("missed mass of the other sign", "mean.value - alone.value - central", "alone.value - mean.value - central"),
+        ("narrow guides not flagged", "flagged = flagged | (curvature > _NARROW)", "flagged = flagged | (curvature > 9)"),
         ("kinds exchanged", '"consistent" if self.smoothing else "lower"', '"lower" if self.smoothing else "consistent"'),
         ("draws without weights", "(log_weight - total).exp().T", "(0 * log_weight).exp().T"),
         ("reservoir keeps the first buffer", "replace = torch.rand(", "replace = 0 * torch.rand("),
@@ -178,6 +181,34 @@ _TABLE: dict[tuple[str, str], list[tuple[str, str, str]]] = {
             "0.5 * (total - self.total).exp()\n        for",
         ),
         ("bound of the curve by the mean", "bound = grouped.logsumexp(0) - math.log(k)", "bound = grouped.mean(0)"),
+    ],
+    ("inference/weights/defensive.py", f"{_I}/estimators/test_defensive.py"): [
+        ("shares of the mixture exchanged", "math.log1p(-share) + likelihood", "math.log(share) + likelihood"),
+        ("share of the prior left out", "inside.new_full((), math.log(share))", "inside.new_zeros(())"),
+        (
+            "prior's particles weighed as the guide's",
+            "        chunk.log_weight = _mixed(chunk, share)\n        yield chunk, None",
+            "        yield chunk, None",
+        ),
+        (
+            "guide's particles weighed alone",
+            "            chunk.log_weight = _mixed(chunk, share)\n        yield chunk, own",
+            "            pass\n        yield chunk, own",
+        ),
+        ("curvature of the raw moments", "- product - product.transpose(1, 2)", ""),
+        ("curvature without the mean weight", "cube - weight[:, None, None] * square", "cube"),
+    ],
+    ("inference/estimators/estimate.py", f"{_I}/estimators/test_defensive.py"): [
+        (
+            "upper end below upper end",
+            "return self.interval(level)[1] < low",
+            "return self.interval(level)[1] < other.interval(level)[1]",
+        ),
+        (
+            "no bound for the untrusted",
+            "torch.where(other.untrusted(), by_markov,",
+            "torch.where(other.untrusted(), other.log_prob,",
+        ),
     ],
     ("inference/weights/pareto.py", f"{_ESTIMATORS} {_WEIGHTS}"): [
         ("k-hat without its prior", "(count * shape + 5.0) / (count + 10.0)", "shape"),

@@ -21,6 +21,7 @@ from ...weights.chunks import Block
 from ...weights.memory import DEFAULT_MAX_BYTES
 from ...weights.pareto import LogMean, log_mean
 from ..estimate import BlockEstimate, Draws, Estimate, Estimator
+from ..importance import ImportanceSampling
 from ..latent_density import Initial, LatentDensity, require_initial
 from .mover import Mover, rows_at_once
 from .schedule import AnnealingPath, Schedule, plan, require_schedule
@@ -29,6 +30,7 @@ from .transition import HMC, State, Transition
 __all__ = ["Annealed", "AnnealedEstimator", "AnnealedImportance", "anneal", "log_normal_mean"]
 
 _RAISED = 1.25
+_LOOKS = 2000  # particles that look for mass outside the guide
 _LEAST_SIZE = 0.2  # of the effective number of chains, as a share
 
 
@@ -57,13 +59,28 @@ class AnnealedEstimator(Estimator):
         density = LatentDensity(whole.pair, whole.batch, initial=self.initial)
         return whole.sized(rows_at_once(density, whole.batch, self._total, self.max_bytes), state=density)
 
-    def judged(self, found: Estimate, fails: Tensor, freedom: int, what: str, notes: Sequence[str]) -> Estimate:
-        """An estimate with its degrees of freedom, flags and notes; `what` may have met values that are not finite."""
+    def judged(
+        self, found: Estimate, whole: Block, fails: Tensor, freedom: int, what: str, notes: Sequence[str]
+    ) -> Estimate:
+        """An estimate with its degrees of freedom, flags and notes; `what` may have met values that are not finite.
+
+        Chains that begin at the guide are held against importance sampling half of whose particles come from the prior.
+        """
+        found = replace(found, freedom=freedom)
+        if self.initial == "guide":
+            outside = ImportanceSampling(_LOOKS, defensive=0.5, draws=0, smoothing=False, max_bytes=self.max_bytes)
+            looked = outside.estimate(whole.pair, whole.batch, compile=whole.graphs)
+            missed = found.interval(0.95)[1] < looked.interval(0.95)[0]
+            found = replace(found, evaluations=found.evaluations + looked.evaluations)
+            fails = fails | missed
+            if bool(missed.any()):
+                share = f"{float(missed.double().mean()):.1%}"
+                notes = (f"draws from the prior meet mass that {what} from the guide miss for {share} of the data", *notes)
         lost = found.diagnostics["lost"]
         if bool((lost > 0).any()):
             met = f"{int(lost.sum())} {what} of {int((lost > 0).sum())} data met a value that is not finite"
             notes = (f"{met}; they count with weight zero, which lowers the estimate", *notes)
-        return replace(found, freedom=freedom, flagged=fails | (lost > 0), notes=tuple(notes))
+        return replace(found, flagged=fails | (lost > 0), notes=tuple(notes))
 
 
 class AnnealedImportance(AnnealedEstimator):
@@ -148,7 +165,7 @@ class AnnealedImportance(AnnealedEstimator):
                 f"a few of the {self.chains} chains carry most of the weight for {float(uneven.double().mean()):.1%} of the "
                 "data: the estimate is then likely too low and its error too small; use more temperatures"
             )
-        return self.judged(found, uneven, self.chains - 1, "chains", notes)
+        return self.judged(found, whole, uneven, self.chains - 1, "chains", notes)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class TemperedSMC(AnnealedEstimator):
                 f"the islands disagree by more than {_LARGEST_ERROR} nats for {float(wide.double().mean()):.1%} of the "
                 "data: use more particles or moves"
             )
-        return self.judged(found, wide, self.islands - 1, "particles", notes)
+        return self.judged(found, whole, wide, self.islands - 1, "particles", notes)
 
     def _plan(self, mover: Mover, batch: Batch) -> list[_Stage]:
         """Temperatures, step sizes and scales, by a population of its own that is then thrown away."""
