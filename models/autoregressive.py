@@ -14,14 +14,16 @@ gaussian-mixture     any real number            10 Gaussians
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Literal
 
 from pyrogen.nets import Activation
 from pyrogen.nets.causal import MADE, CausalTransformer, GatedPixelCNN, Order, PixelRNN, WaveNet
 from pyrogen.registry.names import unknown
 
-from .visible import FullyVisible, channels_and_grid, make_family
+from .visible import FullyVisible, network_and_family
 
 __all__ = ["MADEModel", "PixelCNNModel", "PixelRNNModel", "TransformerModel", "WaveNetModel"]
 
@@ -56,18 +58,13 @@ class MADEModel(FullyVisible):
         activation: Activation = "relu",
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape)
-        family = make_family(likelihood, channels)
-        orders: dict[str, Callable[[tuple[int, ...]], Order]] = {
-            "raster": Order.raster,
-            "random": lambda grid: Order.random(grid, 0),
-            "diagonal": Order.diagonal,
-            "coarse-to-fine": Order.coarse_to_fine,
-        }
-        if order not in orders:
-            raise unknown("order", order, orders)
-        chosen = orders[order](grid)
-        super().__init__(MADE(grid, family.inputs, family.outputs, hidden, chosen, skip, activation), family)
+        if order not in _ORDERS:
+            raise unknown("order", order, _ORDERS)
+
+        def made(grid: tuple[int, ...], inputs: int, outputs: int) -> MADE:
+            return MADE(grid, inputs, outputs, hidden, _ORDERS[order](grid), skip, activation)
+
+        super().__init__(*network_and_family(made, shape, likelihood))
 
 
 class PixelCNNModel(FullyVisible):
@@ -101,12 +98,9 @@ class PixelCNNModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape, image="a PixelCNN")
-        family = make_family(likelihood, channels)
-        network = GatedPixelCNN(
-            grid, family.inputs, family.outputs, features, layers, kernel, dilations=dilations, dropout=dropout
-        )
-        super().__init__(network, family)
+        sizes = {"features": features, "layers": layers, "kernel": kernel}
+        network = partial(GatedPixelCNN, **sizes, dilations=dilations, dropout=dropout)
+        super().__init__(*network_and_family(network, shape, likelihood, image="a PixelCNN"))
 
 
 class PixelRNNModel(FullyVisible):
@@ -138,10 +132,8 @@ class PixelRNNModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape, image="a PixelRNN")
-        family = make_family(likelihood, channels)
-        network = PixelRNN(grid, family.inputs, family.outputs, recurrence, hidden, layers, dropout=dropout)
-        super().__init__(network, family)
+        network = partial(PixelRNN, recurrence=recurrence, hidden=hidden, layers=layers, dropout=dropout)
+        super().__init__(*network_and_family(network, shape, likelihood, image="a PixelRNN"))
 
 
 class WaveNetModel(FullyVisible):
@@ -175,10 +167,8 @@ class WaveNetModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape)
-        family = make_family(likelihood, channels)
-        network = WaveNet(grid, family.inputs, family.outputs, features, layers, kernel, dilations, dropout=dropout)
-        super().__init__(network, family)
+        network = partial(WaveNet, features=features, layers=layers, kernel=kernel, dilations=dilations, dropout=dropout)
+        super().__init__(*network_and_family(network, shape, likelihood))
 
 
 class TransformerModel(FullyVisible):
@@ -209,7 +199,15 @@ class TransformerModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape)
-        family = make_family(likelihood, channels)
-        network = CausalTransformer(grid, family.inputs, family.outputs, width, layers, heads, dropout=dropout)
-        super().__init__(network, family)
+        network = partial(CausalTransformer, width=width, layers=layers, heads=heads, dropout=dropout)
+        super().__init__(*network_and_family(network, shape, likelihood))
+
+
+_ORDERS: Mapping[str, Callable[[tuple[int, ...]], Order]] = MappingProxyType(
+    {
+        "raster": Order.raster,
+        "random": partial(Order.random, seed=0),
+        "diagonal": Order.diagonal,
+        "coarse-to-fine": Order.coarse_to_fine,
+    }
+)

@@ -72,9 +72,7 @@ class DiscreteVAE(Pair):
         super().__init__()
         event = prod(positive_sizes("shape", shape))
         self.latent = positive_size("latent", latent)
-        self.categories = positive_size("categories", categories)
-        if self.categories < 2:
-            raise ConfigurationError("categories must be at least 2, not 1")
+        self.categories = positive_size("categories", categories, least=2)
         if self.categories**self.latent > MAX_STATES:
             raise ConfigurationError(
                 f"{self.latent} latents of {self.categories} categories have {self.categories**self.latent} states, "

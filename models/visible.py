@@ -22,7 +22,7 @@ from pyrogen.nets.causal import CausalNetwork
 from pyrogen.pair import Pair
 from pyrogen.registry.names import unknown
 
-__all__ = ["FullyVisible", "channels_and_grid", "make_family"]
+__all__ = ["FullyVisible", "channels_and_grid", "make_family", "network_and_family"]
 
 _ROWS = 256
 """Data scored at once where no gradient is wanted, so that memory does not grow with them."""
@@ -114,6 +114,15 @@ def channels_and_grid(shape: Sequence[int], *, image: str = "") -> tuple[int, tu
             "made, wavenet or transformer"
         )
     return (sizes[0], sizes[1:]) if len(sizes) == 3 else (1, sizes)
+
+
+def network_and_family(
+    make: Callable[[tuple[int, ...], int, int], CausalNetwork], shape: Sequence[int], likelihood: str, *, image: str = ""
+) -> tuple[CausalNetwork, Family]:
+    """A network, made from (grid, inputs, outputs), and its family; see `channels_and_grid` and `make_family`."""
+    channels, grid = channels_and_grid(shape, image=image)
+    family = make_family(likelihood, channels)
+    return make(grid, family.inputs, family.outputs), family
 
 
 def make_family(name: str, channels: int) -> Family:

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
+from pyrogen.nets import positive_size
 
 from .expansion import OnGrid
-from .unit_grid import bins_of_grid, grid_index, grid_values
+from .unit_grid import grid_index, grid_values
 
 __all__ = ["GridCategorical"]
 
@@ -47,7 +48,7 @@ class GridCategorical(OnGrid):
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         if logits.dim() < 1:
             raise ConfigurationError("logits must have shape (..., bins), not that of a scalar")
-        self.bins = bins_of_grid(logits.shape[-1])
+        self.bins = positive_size("bins", logits.shape[-1], least=2)
         self.logits = logits
         super().__init__(logits.shape[:-1], validate_args=validate_args)
 

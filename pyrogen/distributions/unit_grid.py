@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrogen.errors import ConfigurationError
-
-__all__ = ["UnitGrid", "bins_of_grid", "grid_index", "grid_values"]
+__all__ = ["UnitGrid", "grid_index", "grid_values"]
 
 
 class UnitGrid(constraints.Constraint):
@@ -52,10 +50,3 @@ def grid_index(value: Tensor, bins: int) -> Tensor:
 def grid_values(bins: int, like: Tensor) -> Tensor:
     """All values of the grid, shape (bins,), of the dtype and on the device of a tensor."""
     return torch.arange(bins, dtype=like.dtype, device=like.device) / (bins - 1)
-
-
-def bins_of_grid(bins: int) -> int:
-    """Refuse, with a `ConfigurationError`, a number of bins that is no integer of at least 2."""
-    if not isinstance(bins, int) or isinstance(bins, bool) or bins < 2:
-        raise ConfigurationError(f"bins must be an integer of at least 2, not {bins!r}")
-    return bins

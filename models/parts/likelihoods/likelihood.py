@@ -102,8 +102,7 @@ class CategoricalLikelihood(Likelihood):
     """
 
     def __init__(self, net: Net, values: int = 256) -> None:
-        if positive_size("values", values) < 2:
-            raise ConfigurationError("values must be an integer of at least 2, not 1")
+        values = positive_size("values", values, least=2)
         super().__init__(net, outputs=values)
         self.values = values
 
@@ -182,9 +181,7 @@ class DiscretizedLogisticLikelihood(_LocationScaleLikelihood):
 
     def __init__(self, net: Net, scale: Scale = "shared", bins: int = 256) -> None:
         super().__init__(net, scale)
-        if positive_size("bins", bins) < 2:
-            raise ConfigurationError("bins must be an integer of at least 2, not 1")
-        self.bins = bins
+        self.bins = positive_size("bins", bins, least=2)
 
     def forward(self, z: Tensor, *context: Any) -> dist.TorchDistribution:
         """See `Part.forward`."""

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn import functional as F
 
-from pyrogen.errors import ConfigurationError
 from pyrogen.nets import positive_size
 
 from ..unit_grid import UnitGrid, grid_index
@@ -73,9 +72,7 @@ class Categorical(Family):
     """
 
     def __init__(self, values: int, channels: int = 1, integers: bool = False, one_hot: bool = False) -> None:
-        if positive_size("values", values) < 2:
-            raise ConfigurationError("values must be at least 2, not 1")
-        self.values, self.integers, self.one_hot = values, integers, one_hot
+        self.values, self.integers, self.one_hot = positive_size("values", values, least=2), integers, one_hot
         self.channels = self.noise = positive_size("channels", channels)
         self.inputs = channels * values if one_hot else channels
         self.outputs = channels * values

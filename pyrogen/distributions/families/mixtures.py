@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from pyrogen.nets import positive_size
 
 from ..discretized_logistic import DiscretizedLogistic
-from ..unit_grid import UnitGrid, bins_of_grid, grid_index
+from ..unit_grid import UnitGrid, grid_index
 from .conditional import Family, choose
 
 __all__ = ["DiscretizedLogisticMixture", "GaussianMixture"]
@@ -102,7 +102,7 @@ class DiscretizedLogisticMixture(Family):
     """
 
     def __init__(self, components: int = 10, channels: int = 1, bins: int = 256) -> None:
-        self.components, self.bins = positive_size("components", components), bins_of_grid(bins)
+        self.components, self.bins = positive_size("components", components), positive_size("bins", bins, least=2)
         self.channels = self.inputs = positive_size("channels", channels)
         self.outputs = components * (1 + 2 * channels + channels * (channels - 1) // 2)
         self.noise = 1 + channels
