@@ -98,8 +98,9 @@ class PixelCNNModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        sizes = {"features": features, "layers": layers, "kernel": kernel}
-        network = partial(GatedPixelCNN, **sizes, dilations=dilations, dropout=dropout)
+        network = partial(
+            GatedPixelCNN, features=features, layers=layers, kernel=kernel, dilations=dilations, dropout=dropout
+        )
         super().__init__(*network_and_family(network, shape, likelihood, image="a PixelCNN"))
 
 
