@@ -16,8 +16,8 @@ from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.nets.causal import CausalNetwork, check_causal
 from pyrogen.nets.causal.network import evaluation
 
-from .expansion import Expandable
 from .families import Bernoulli, Family
+from .unit_grid import Expandable
 
 __all__ = ["Autoregressive"]
 

@@ -12,8 +12,7 @@ from torch.nn.functional import logsigmoid
 
 from pyrogen.nets import positive_size
 
-from .expansion import OnGrid
-from .unit_grid import grid_index
+from .unit_grid import OnGrid, grid_index
 
 __all__ = ["DiscretizedLogistic"]
 

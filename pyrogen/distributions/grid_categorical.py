@@ -11,8 +11,7 @@ from torch.distributions import constraints
 from pyrogen.errors import ConfigurationError
 from pyrogen.nets import positive_size
 
-from .expansion import OnGrid
-from .unit_grid import grid_index, grid_values
+from .unit_grid import OnGrid, grid_index, grid_values
 
 __all__ = ["GridCategorical"]
 

@@ -10,9 +10,8 @@ from torch import nn
 
 from pyrogen.errors import ConfigurationError
 
-from .activations import Activation
 from .convolutional import ConvDecoder, ConvEncoder
-from .mlp import MLP
+from .mlp import MLP, Activation
 
 __all__ = ["Architecture", "make_decoder", "make_encoder"]
 

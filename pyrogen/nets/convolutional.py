@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from pyrogen.errors import ConfigurationError
 
-from .activations import Activation, make_activation
-from .mlp import MLP
+from .mlp import MLP, Activation, make_activation
 from .sizes import image_shape, odd_size, positive_size, positive_sizes
 
 __all__ = ["ConvDecoder", "ConvEncoder"]

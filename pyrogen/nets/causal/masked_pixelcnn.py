@@ -27,8 +27,8 @@ class MaskedPixelCNN(CausalNetwork):
     .. math::
         h' = h + U\, \rho\big(M * \rho(D\, \rho(h))\big).
 
-    However many blocks there are, a wedge above to the right is not in the receptive field: with kernels of side 3, pixel
-    (i, j) sees (i - r, j + c) only for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot.
+    A wedge above to the right is not in the receptive field: with kernels of side 3, pixel (i, j) sees (i - r, j + c) only
+    for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,

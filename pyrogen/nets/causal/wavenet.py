@@ -1,6 +1,6 @@
 """The WaveNet: a stack of causal dilated convolutions along a sequence.
 
-A layer convolves the zero-padded sequence in training; in sampling, the features under its taps, kept in a ring buffer.
+A layer convolves the zero-padded sequence in training; in sampling, the features under its taps, from a ring buffer.
 
 Named axes, beside those of `pyrogen.nets.causal.network`: ``features`` of the hidden layers, ``taps`` of a kernel.
 """
@@ -31,8 +31,7 @@ class WaveNet(CausalNetwork):
         a^l_i = \sum_t W^l_t h^l_{i - t d_l} + V^l c_i, \qquad g = \tanh(a) \odot \sigma(a'), \qquad
         h^{l+1} = h^l + R^l g^l, \qquad \eta = \operatorname{MLP}\Big(\sum_l S^l g^l\Big).
 
-    The receptive field is the last `reach` positions; an image is a sequence in raster order. A step takes two matrix
-    products a layer, whatever the length.
+    The receptive field is the last `reach` positions; an image is a sequence in raster order.
 
     Reference:
         van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu (2016), *WaveNet: A
