@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import prod
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -214,8 +215,10 @@ class Autoregressive(Expandable):
         known = None if value is None else value.reshape(-1, family.channels, network.positions).to(noise.dtype)
         where = None if mask is None else mask[:, :1]  # (N, 1, positions)
         noise, context = noise.reshape(-1, family.noise, network.positions), self._context(leading)  # (N, noise, positions)
+        disable, delay = None if progress is None else not progress, 0.0 if progress else _BAR_AFTER  # None: in a terminal
+        bar: Any = partial(tqdm, disable=disable, delay=delay, leave=False, unit="step")
         with evaluation(network), _validation_kept():
-            drawn = network.generate(family, noise, context, known, where, compiled, _progress_bar(progress))
+            drawn = network.generate(family, noise, context, known, where, compiled, bar)
         return drawn.reshape(leading + self.event_shape)  # (*leading, *event)
 
     def _leading(self, value: Tensor) -> torch.Size:
@@ -263,12 +266,6 @@ def _validation_kept() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(validated)
-
-
-def _progress_bar(show: bool | None) -> Callable[[Iterable[int]], Iterable[int]]:
-    """What wraps a loop in a progress bar: shown or not, or, for ``None``, in a terminal if the loop takes long."""
-    disable, delay = None if show is None else not show, 0.0 if show else _BAR_AFTER
-    return lambda steps: cast("Iterable[int]", tqdm(steps, disable=disable, delay=delay, leave=False, unit="step"))
 
 
 def _default_family(network: CausalNetwork) -> Family:

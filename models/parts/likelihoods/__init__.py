@@ -26,8 +26,8 @@ from __future__ import annotations
 from pyrogen.registry import Registry
 
 from ..part import Net
-from .autoregressive import AutoregressiveLikelihood
 from .likelihood import (
+    AutoregressiveLikelihood,
     BernoulliLikelihood,
     CategoricalLikelihood,
     ContinuousBernoulliLikelihood,

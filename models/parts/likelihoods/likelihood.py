@@ -1,20 +1,24 @@
-"""What a likelihood is, and those of independent elements."""
+"""What a likelihood is, those of independent elements, and the one whose elements depend on each other."""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Literal, TypeAlias
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrogen.distributions import ContinuousBernoulli, DiscretizedLogistic, GridCategorical
+from pyrogen.distributions import Autoregressive, ContinuousBernoulli, DiscretizedLogistic, GridCategorical
+from pyrogen.distributions.families import Family
 from pyrogen.errors import ConfigurationError
 from pyrogen.nets import positive_size
+from pyrogen.nets.causal import CausalNetwork
 
 from ..part import Net, Part, elementwise, made_net, positive
 
 __all__ = [
+    "AutoregressiveLikelihood",
     "BernoulliLikelihood",
     "CategoricalLikelihood",
     "ContinuousBernoulliLikelihood",
@@ -186,3 +190,43 @@ class DiscretizedLogisticLikelihood(_LocationScaleLikelihood):
     def forward(self, z: Tensor, *context: Any) -> dist.TorchDistribution:
         """See `Part.forward`."""
         return elementwise(DiscretizedLogistic(*self.location_scale(z), bins=self.bins))
+
+
+class AutoregressiveLikelihood(Likelihood):
+    """A causal network conditioned on what another network makes of the latent.
+
+    It has no mean in closed form: pictures of it are draws.
+
+    Args:
+        net: maps (..., latent) to the context, flattened, (..., all elements of `network.context_shape`), or makes such a
+            network from that number.
+        network: a causal network that takes a context.
+        family: how a value is distributed given the causal network's outputs; `Bernoulli` if left out.
+
+    Raises:
+        ConfigurationError: the causal network takes no context.
+
+    Example:
+        >>> from pyrogen.nets.causal import CausalLinear
+        >>> AutoregressiveLikelihood(nn.Linear(2, 3), CausalLinear((9,), context=3))(torch.zeros(5, 7, 2)).batch_shape
+        torch.Size([5, 7])
+    """
+
+    def __init__(self, net: Net, network: CausalNetwork, family: Family | None = None) -> None:
+        if network.context_shape is None:
+            raise ConfigurationError(
+                f"this {type(network).__name__} takes no context, and so could not see the latent: give it context=FEATURES"
+            )
+        super().__init__(net, outputs=prod(network.context_shape))
+        self.network, self.context_shape = network, network.context_shape
+        self.family = family
+
+    def forward(self, z: Tensor, *context: Any) -> Autoregressive:
+        """See `Part.forward`."""
+        seen: Tensor = self.net(z).unflatten(-1, self.context_shape)  # (..., features, *grid)
+        found = Autoregressive(self.network, self.family, seen)
+        return Autoregressive(self.network, found.family, seen, event_shape=(prod(found.event_shape),))
+
+    def picture(self, z: Tensor, *context: Any) -> Tensor:
+        """See `Likelihood.picture`."""
+        return self(z).sample()

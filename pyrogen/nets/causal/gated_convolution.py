@@ -110,8 +110,9 @@ class GatedLayer(nn.Module):
         self.horizontal = HorizontalConvolution(inputs, 2 * features, taps, dilation)
         self.link = channels_last(nn.Conv2d(2 * features, 2 * features, 1))
         self.out = channels_last(nn.Conv2d(features, features, 1, bias=False))
-        for layer in (self.vertical, self.horizontal, self.link):
-            _scale_tanh_half(layer)
+        with torch.no_grad():
+            for parameter in nn.ModuleList([self.vertical, self.horizontal, self.link]).parameters():
+                parameter[:features] *= 2  # the gate halves the argument of its tanh
         self.context = nn.Conv2d(context, 2 * features, 1, bias=False) if context else None
 
     def vertical_stack(self, window: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -215,10 +216,3 @@ def channels_last(layer: nn.Conv2d) -> nn.Conv2d:
     with torch.no_grad():
         layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
     return layer
-
-
-@torch.no_grad()
-def _scale_tanh_half(layer: nn.Module) -> None:
-    """Double the weights of the first C of 2 C channels: the gate halves the argument of its tanh."""
-    for parameter in layer.parameters():
-        parameter[: len(parameter) // 2] *= 2
