@@ -31,8 +31,8 @@ class DiscreteVAE(Pair):
         z_m \sim \operatorname{Categorical}(\pi_m), \qquad x \sim \operatorname{Bernoulli}(f_\theta(z)),
         \qquad q(z \mid x) = \prod_m q_\phi(z_m \mid x).
 
-    Draws have no pathwise gradient; the exact ELBO has a gradient, against which its estimators are tested. Latents are
-    Bernoulli, 0.0 or 1.0, for two categories, else Categorical, 0, 1, ....
+    The exact ELBO has a gradient, against which its estimators are tested. Latents are Bernoulli, 0.0 or 1.0, for two
+    categories, else Categorical, 0, 1, ....
 
     Reference:
         Mnih, Gregor (2014), *Neural Variational Inference and Learning in Belief Networks*,

@@ -34,8 +34,7 @@ class FullyVisible(Pair):
     .. math::
         p(x) = \prod_i p\big(x_i \mid x_1, \dots, x_{i-1}\big).
 
-    Its guide is empty, so that the ELBO is the evidence itself: training by it is maximum likelihood, and
-    ``pyrogen compare`` reports it as exact.
+    Its guide is empty, so that the ELBO is the evidence itself, and training by it is maximum likelihood.
 
     Args:
         network: a causal network; it holds the order.

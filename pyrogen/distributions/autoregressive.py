@@ -37,8 +37,7 @@ class Autoregressive(Expandable):
     .. math::
         p(x \mid c) = \prod_i p\big(x_i \mid \eta_i(x_1, \dots, x_{i-1}, c)\big).
 
-    `log_prob` runs the network once; `sample` runs it step by step with cached activations. Sampling always uses the network
-    in evaluation mode, scoring the mode that the network is in.
+    `log_prob` runs the network once, in its mode; `sample` step by step with cached activations, in evaluation mode.
 
     Reference:
         Larochelle, Murray (2011), *The Neural Autoregressive Distribution Estimator*,
@@ -141,8 +140,7 @@ class Autoregressive(Expandable):
             noise: uniform numbers in [0, 1) to draw from, shape (*sample, *batch, noise of the family, *grid); drawn by
                 torch's generator if left out. The same noise gives the same values, compiled or not.
             progress: whether to show a bar; if left out, in a terminal where it takes longer than two seconds.
-            compile: whether to compile a step first. That needs a C++ compiler and takes seconds to minutes once for every
-                shape; it is for many draws.
+            compile: whether to compile a step first, by a C++ compiler, which takes up to minutes once for every shape.
 
         Raises:
             ConfigurationError: the noise has another shape.
@@ -161,7 +159,7 @@ class Autoregressive(Expandable):
         """Sample the unknown part of data, every position given those before it in autoregressive order.
 
         A known value influences later positions alone: this is the exact conditional distribution where the known positions
-        come first in the order, and the usual way to complete an image anywhere else.
+        come first in the order.
 
         Args:
             value: data whose unknown elements may hold anything that is finite, shape (..., *event).

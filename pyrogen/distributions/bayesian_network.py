@@ -31,9 +31,8 @@ class BayesianNetwork(Expandable):
         p(x) = \prod_v p(x_v \mid x_{\mathrm{parents}(v)}).
 
     A value is a vector of state numbers, one for each variable in the order in which they were given. `marginal` and
-    `log_evidence` are exact, by enumeration of the ancestors of the variables asked for and observed; all others sum to one
-    and are left out. All answers can be differentiated with respect to tables and networks, which is how tables are learned
-    from data with missing values.
+    `log_evidence` are exact, by enumeration of the ancestors of the variables asked for and observed. All answers can be
+    differentiated with respect to tables and networks, which is how tables are learned from data with missing values.
 
     Reference:
         J. Pearl (1988), *Probabilistic Reasoning in Intelligent Systems*,
