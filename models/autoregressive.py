@@ -32,8 +32,7 @@ class MADEModel(FullyVisible):
     """A perceptron made causal by masks, the fastest to train: see `pyrogen.nets.causal.MADE`.
 
     Reference:
-        Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
-        https://arxiv.org/abs/1502.03509.
+        Germain et al. (2015), *MADE: Masked Autoencoder for Distribution Estimation*, https://arxiv.org/abs/1502.03509.
 
     Args:
         shape: shape of a datum: (channels, height, width), (height, width) or (length,).
@@ -71,8 +70,7 @@ class PixelCNNModel(FullyVisible):
     """Gated convolutions without a blind spot: see `pyrogen.nets.causal.GatedPixelCNN`.
 
     Reference:
-        van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu (2016), *Conditional Image Generation with
-        PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
+        van den Oord et al. (2016), *Conditional Image Generation with PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
 
     Args:
         shape: (channels, height, width) or (height, width).
@@ -108,8 +106,7 @@ class PixelRNNModel(FullyVisible):
     """Recurrent layers that remember what is above and beside: see `pyrogen.nets.causal.PixelRNN`.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759.
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759.
 
     Args:
         shape: (channels, height, width) or (height, width).
@@ -141,8 +138,7 @@ class WaveNetModel(FullyVisible):
     """Dilated convolutions along a sequence: see `pyrogen.nets.causal.WaveNet`.
 
     Reference:
-        van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu (2016), *WaveNet: A
-        Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499.
+        van den Oord et al. (2016), *WaveNet: A Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499.
 
     Args:
         shape: (length,), or the shape of an image, read row by row.

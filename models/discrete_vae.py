@@ -35,8 +35,7 @@ class DiscreteVAE(Pair):
     categories, else Categorical, 0, 1, ....
 
     Reference:
-        Mnih, Gregor (2014), *Neural Variational Inference and Learning in Belief Networks*,
-        https://arxiv.org/abs/1402.0030.
+        Mnih, Gregor (2014), *Neural Variational Inference and Learning in Belief Networks*, https://arxiv.org/abs/1402.0030.
 
     Args:
         shape: shape of a datum, with elements in {0, 1}; data arrive flattened.

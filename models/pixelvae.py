@@ -27,9 +27,8 @@ class PixelVAE(VAE):
     divergence (``pyrogen fit --warmup``), free bits (``--objective elbo:free_bits=0.1``), or few layers keep it in use.
 
     Reference:
-        Gulrajani, Kumar, Ahmed, Taiga, Visin, Vazquez, Courville (2017), *PixelVAE: A Latent Variable Model for Natural
-        Images*, https://arxiv.org/abs/1611.05013; Chen et al. (2017), *Variational Lossy Autoencoder*,
-        https://arxiv.org/abs/1611.02731.
+        Gulrajani et al. (2017), *PixelVAE: A Latent Variable Model for Natural Images*, https://arxiv.org/abs/1611.05013;
+        Chen et al. (2017), *Variational Lossy Autoencoder*, https://arxiv.org/abs/1611.02731.
 
     Args:
         shape: (channels, height, width), or (height, width).

@@ -35,8 +35,7 @@ class BayesianNetwork(Expandable):
     differentiated with respect to tables and networks, which is how tables are learned from data with missing values.
 
     Reference:
-        J. Pearl (1988), *Probabilistic Reasoning in Intelligent Systems*,
-        https://doi.org/10.1016/C2009-0-27609-4.
+        J. Pearl (1988), *Probabilistic Reasoning in Intelligent Systems*, https://doi.org/10.1016/C2009-0-27609-4.
 
     Args:
         variables: the variables, in any order; parents must be among them, without a circle.

@@ -27,8 +27,7 @@ class GridCategorical(OnGrid):
     It is `pyro.distributions.Categorical` with values in [0, 1], as every other likelihood of pixels has them.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759.
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759.
 
     Args:
         logits: unnormalized log probabilities :math:`l`, shape (..., bins), at least 2 bins.

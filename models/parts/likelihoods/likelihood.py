@@ -151,8 +151,7 @@ class GaussianLikelihood(_LocationScaleLikelihood):
             scale of each element, which shrinks to `SCALE_FLOOR` where an element never varies.
 
     Reference:
-        Rybkin, Daniilidis, Levine (2021), *Simple and Effective VAE Training with Calibrated Decoders*,
-        https://arxiv.org/abs/2006.13202.
+        Rybkin et al. (2021), *Simple and Effective VAE Training with Calibrated Decoders*, https://arxiv.org/abs/2006.13202.
 
     Raises:
         ConfigurationError: `scale` is none of these.

@@ -39,8 +39,7 @@ class GatedPixelCNN(CausalNetwork):
     each pixel.
 
     Reference:
-        van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu (2016), *Conditional Image Generation with
-        PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
+        van den Oord et al. (2016), *Conditional Image Generation with PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).

@@ -80,8 +80,7 @@ class MADE(CustomOrderNetwork, MaskedPerceptron):
     sample costs the arithmetic of one parallel pass.
 
     Reference:
-        Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
-        https://arxiv.org/abs/1502.03509.
+        Germain et al. (2015), *MADE: Masked Autoencoder for Distribution Estimation*, https://arxiv.org/abs/1502.03509.
 
     Args:
         grid, inputs, outputs, context: see `CausalNetwork`.

@@ -32,8 +32,7 @@ class MaskedPixelCNN(CausalNetwork):
     for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759, section 3.4.
+        van den Oord et al. (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759, section 3.4.
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).

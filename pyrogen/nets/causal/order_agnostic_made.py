@@ -32,8 +32,7 @@ class OrderAgnosticMADE(MaskedPerceptron):
     `pyrogen.distributions.Ensemble` of all. For one order, `MADE` is faster and smaller.
 
     Reference:
-        Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
-        https://arxiv.org/abs/1502.03509.
+        Germain et al. (2015), *MADE: Masked Autoencoder for Distribution Estimation*, https://arxiv.org/abs/1502.03509.
 
     Args:
         grid, inputs, outputs, context: see `CausalNetwork`.

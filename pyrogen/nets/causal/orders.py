@@ -136,8 +136,7 @@ class Order:
         Each level halves the stride, for images by three groups: to the right of the known positions, below, and diagonally.
 
         Reference:
-            Reed et al. (2017), *Parallel Multiscale Autoregressive Density Estimation*,
-            https://arxiv.org/abs/1703.03664.
+            Reed et al. (2017), *Parallel Multiscale Autoregressive Density Estimation*, https://arxiv.org/abs/1703.03664.
 
         Example:
             >>> Order.coarse_to_fine((4, 4)).ranks

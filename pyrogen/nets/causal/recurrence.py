@@ -87,8 +87,7 @@ class RowLSTM(Recurrence):
     Both kernels have the odd width `kernel`. One layer sees a triangle above the pixel, with a blind wedge on either side.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759, section 3.1.
+        van den Oord et al. (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759, section 3.1.
 
     Raises:
         ConfigurationError: the kernel is even, or no positive integer.
@@ -159,8 +158,7 @@ class DiagonalLSTM(Recurrence):
     direction from the left takes one cell for each pixel, and that from the right runs over a row once it is complete.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759, section 3.2.
+        van den Oord et al. (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759, section 3.2.
 
     Example:
         >>> DiagonalLSTM((5, 4), features=3, hidden=2)(torch.zeros(7, 5, 4, 3)).shape

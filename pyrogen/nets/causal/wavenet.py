@@ -34,9 +34,8 @@ class WaveNet(CausalNetwork):
     The receptive field is the last `reach` positions; an image is a sequence in raster order.
 
     Reference:
-        van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu (2016), *WaveNet: A
-        Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499; the ring buffers are those of Paine et al. (2016),
-        *Fast Wavenet Generation Algorithm*, https://arxiv.org/abs/1611.09482.
+        van den Oord et al. (2016), *WaveNet: A Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499; the ring
+        buffers are those of Paine et al. (2016), *Fast Wavenet Generation Algorithm*, https://arxiv.org/abs/1611.09482.
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; in raster order.
