@@ -78,7 +78,12 @@ class Autoregressive(Expandable):
             names = " or ".join(kind.__name__ for kind in self.networks)
             raise ConfigurationError(f"{type(self).__name__} needs a {names}, not a {type(network).__name__}")
         self.network = network
-        self.family = _default_family(network) if family is None else family
+        if family is None and network.inputs != network.outputs:
+            raise ConfigurationError(
+                f"a {type(network).__name__} of {network.inputs} inputs and {network.outputs} outputs doesn't say how "
+                "values are distributed: give a family"
+            )
+        self.family = Bernoulli(network.inputs) if family is None else family
         seen, needed = (network.inputs, network.outputs), (self.family.inputs, self.family.outputs)
         if seen != needed:
             raise ConfigurationError(
@@ -264,15 +269,6 @@ def _validation_kept() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(validated)
-
-
-def _default_family(network: CausalNetwork) -> Family:
-    if network.inputs != network.outputs:
-        raise ConfigurationError(
-            f"a {type(network).__name__} of {network.inputs} inputs and {network.outputs} outputs doesn't say how "
-            "values are distributed: give a family"
-        )
-    return Bernoulli(network.inputs)
 
 
 def _batch_shape(network: CausalNetwork, context: Tensor | None) -> torch.Size:

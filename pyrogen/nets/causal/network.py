@@ -51,11 +51,9 @@ class Emission(Protocol):
 
     def encode(self, value: Tensor) -> Tensor:
         """Values (N, channels, ...) as inputs of the network, (N, inputs, ...)."""
-        ...
 
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
         """Values (N, channels, ...) from parameters (N, outputs, ...) and uniform noise (N, noise, ...)."""
-        ...
 
 
 class SamplerInput(NamedTuple):
