@@ -106,8 +106,7 @@ class CategoricalLikelihood(Likelihood):
     """
 
     def __init__(self, net: Net, values: int = 256) -> None:
-        values = positive_size("values", values, least=2)
-        super().__init__(net, outputs=values)
+        super().__init__(net, outputs=positive_size("values", values, least=2))
         self.values = values
 
     def forward(self, z: Tensor, *context: Any) -> dist.TorchDistribution:
