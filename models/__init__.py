@@ -3,6 +3,8 @@
 An argument that cannot be used, a size, a scale or a name, is refused with a `pyrogen.errors.ConfigurationError`.
 """
 
+# ruff: noqa: F403, F405 - a new part is exported where it is registered
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,27 +20,7 @@ from .hidden_markov import HiddenMarkov
 from .linear_gaussian import LinearGaussianVAE
 from .linear_gaussian_state_space import LinearGaussianSSM
 from .observed import Observed
-from .parts import (
-    ENCODERS,
-    LIKELIHOODS,
-    PRIORS,
-    AutoregressiveLikelihood,
-    BernoulliLikelihood,
-    CategoricalLikelihood,
-    ContinuousBernoulliLikelihood,
-    DiscretizedLogisticLikelihood,
-    Encoder,
-    FullRankEncoder,
-    GaussianEncoder,
-    GaussianLikelihood,
-    Likelihood,
-    MixturePrior,
-    Part,
-    StandardNormal,
-    elementwise,
-    make_likelihood,
-    positive,
-)
+from .parts import *
 from .pixelvae import PixelVAE
 from .vae import VAE
 from .visible import FullyVisible

@@ -14,14 +14,16 @@ gaussian-mixture     any real number            10 Gaussians
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Literal
 
 from pyrogen.nets import Activation
 from pyrogen.nets.causal import MADE, CausalTransformer, GatedPixelCNN, Order, PixelRNN, WaveNet
 from pyrogen.registry.names import unknown
 
-from .visible import FullyVisible, channels_and_grid, make_family
+from .visible import FullyVisible, network_and_family
 
 __all__ = ["MADEModel", "PixelCNNModel", "PixelRNNModel", "TransformerModel", "WaveNetModel"]
 
@@ -30,8 +32,7 @@ class MADEModel(FullyVisible):
     """A perceptron made causal by masks, the fastest to train: see `pyrogen.nets.causal.MADE`.
 
     Reference:
-        Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
-        https://arxiv.org/abs/1502.03509.
+        Germain et al. (2015), *MADE: Masked Autoencoder for Distribution Estimation*, https://arxiv.org/abs/1502.03509.
 
     Args:
         shape: shape of a datum: (channels, height, width), (height, width) or (length,).
@@ -56,26 +57,20 @@ class MADEModel(FullyVisible):
         activation: Activation = "relu",
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape)
-        family = make_family(likelihood, channels)
-        orders: dict[str, Callable[[tuple[int, ...]], Order]] = {
-            "raster": Order.raster,
-            "random": lambda grid: Order.random(grid, 0),
-            "diagonal": Order.diagonal,
-            "coarse-to-fine": Order.coarse_to_fine,
-        }
-        if order not in orders:
-            raise unknown("order", order, orders)
-        chosen = orders[order](grid)
-        super().__init__(MADE(grid, family.inputs, family.outputs, hidden, chosen, skip, activation), family)
+        if order not in _ORDERS:
+            raise unknown("order", order, _ORDERS)
+
+        def made(grid: tuple[int, ...], inputs: int, outputs: int) -> MADE:
+            return MADE(grid, inputs, outputs, hidden, _ORDERS[order](grid), skip, activation)
+
+        super().__init__(*network_and_family(made, shape, likelihood))
 
 
 class PixelCNNModel(FullyVisible):
     """Gated convolutions without a blind spot: see `pyrogen.nets.causal.GatedPixelCNN`.
 
     Reference:
-        van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu (2016), *Conditional Image Generation with
-        PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
+        van den Oord et al. (2016), *Conditional Image Generation with PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
 
     Args:
         shape: (channels, height, width) or (height, width).
@@ -101,20 +96,17 @@ class PixelCNNModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape, image="a PixelCNN")
-        family = make_family(likelihood, channels)
-        network = GatedPixelCNN(
-            grid, family.inputs, family.outputs, features, layers, kernel, dilations=dilations, dropout=dropout
+        network = partial(
+            GatedPixelCNN, features=features, layers=layers, kernel=kernel, dilations=dilations, dropout=dropout
         )
-        super().__init__(network, family)
+        super().__init__(*network_and_family(network, shape, likelihood, image="a PixelCNN"))
 
 
 class PixelRNNModel(FullyVisible):
     """Recurrent layers that remember what is above and beside: see `pyrogen.nets.causal.PixelRNN`.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759.
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759.
 
     Args:
         shape: (channels, height, width) or (height, width).
@@ -138,18 +130,15 @@ class PixelRNNModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape, image="a PixelRNN")
-        family = make_family(likelihood, channels)
-        network = PixelRNN(grid, family.inputs, family.outputs, recurrence, hidden, layers, dropout=dropout)
-        super().__init__(network, family)
+        network = partial(PixelRNN, recurrence=recurrence, hidden=hidden, layers=layers, dropout=dropout)
+        super().__init__(*network_and_family(network, shape, likelihood, image="a PixelRNN"))
 
 
 class WaveNetModel(FullyVisible):
     """Dilated convolutions along a sequence: see `pyrogen.nets.causal.WaveNet`.
 
     Reference:
-        van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu (2016), *WaveNet: A
-        Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499.
+        van den Oord et al. (2016), *WaveNet: A Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499.
 
     Args:
         shape: (length,), or the shape of an image, read row by row.
@@ -175,10 +164,8 @@ class WaveNetModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape)
-        family = make_family(likelihood, channels)
-        network = WaveNet(grid, family.inputs, family.outputs, features, layers, kernel, dilations, dropout=dropout)
-        super().__init__(network, family)
+        network = partial(WaveNet, features=features, layers=layers, kernel=kernel, dilations=dilations, dropout=dropout)
+        super().__init__(*network_and_family(network, shape, likelihood))
 
 
 class TransformerModel(FullyVisible):
@@ -209,7 +196,15 @@ class TransformerModel(FullyVisible):
         dropout: float = 0.0,
         likelihood: str = "bernoulli",
     ) -> None:
-        channels, grid = channels_and_grid(shape)
-        family = make_family(likelihood, channels)
-        network = CausalTransformer(grid, family.inputs, family.outputs, width, layers, heads, dropout=dropout)
-        super().__init__(network, family)
+        network = partial(CausalTransformer, width=width, layers=layers, heads=heads, dropout=dropout)
+        super().__init__(*network_and_family(network, shape, likelihood))
+
+
+_ORDERS: Mapping[str, Callable[[tuple[int, ...]], Order]] = MappingProxyType(
+    {
+        "raster": Order.raster,
+        "random": partial(Order.random, seed=0),
+        "diagonal": Order.diagonal,
+        "coarse-to-fine": Order.coarse_to_fine,
+    }
+)

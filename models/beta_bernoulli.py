@@ -118,8 +118,7 @@ class BetaBernoulli(Pair):
 
 def _beta(concentrations: Tensor) -> dist.Beta:
     """The Beta distribution of the last dimension's two concentrations."""
-    of_ones, of_zeros = concentrations.unbind(-1)
-    return dist.Beta(of_ones, of_zeros)
+    return dist.Beta(concentrations[..., 0], concentrations[..., 1])
 
 
 def _log_beta(concentrations: Tensor) -> Tensor:

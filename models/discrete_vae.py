@@ -31,12 +31,11 @@ class DiscreteVAE(Pair):
         z_m \sim \operatorname{Categorical}(\pi_m), \qquad x \sim \operatorname{Bernoulli}(f_\theta(z)),
         \qquad q(z \mid x) = \prod_m q_\phi(z_m \mid x).
 
-    Draws have no pathwise gradient; the exact ELBO has a gradient, against which its estimators are tested. Latents are
-    Bernoulli, 0.0 or 1.0, for two categories, else Categorical, 0, 1, ....
+    The exact ELBO has a gradient, against which its estimators are tested. Latents are Bernoulli, 0.0 or 1.0, for two
+    categories, else Categorical, 0, 1, ....
 
     Reference:
-        Mnih, Gregor (2014), *Neural Variational Inference and Learning in Belief Networks*,
-        https://arxiv.org/abs/1402.0030.
+        Mnih, Gregor (2014), *Neural Variational Inference and Learning in Belief Networks*, https://arxiv.org/abs/1402.0030.
 
     Args:
         shape: shape of a datum, with elements in {0, 1}; data arrive flattened.
@@ -72,9 +71,7 @@ class DiscreteVAE(Pair):
         super().__init__()
         event = prod(positive_sizes("shape", shape))
         self.latent = positive_size("latent", latent)
-        self.categories = positive_size("categories", categories)
-        if self.categories < 2:
-            raise ConfigurationError("categories must be at least 2, not 1")
+        self.categories = positive_size("categories", categories, least=2)
         if self.categories**self.latent > MAX_STATES:
             raise ConfigurationError(
                 f"{self.latent} latents of {self.categories} categories have {self.categories**self.latent} states, "

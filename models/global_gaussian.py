@@ -29,9 +29,8 @@ class GlobalGaussian(Pair):
         \mu \sim \mathcal N(0, \sigma_0^2 I), \qquad [\, z_i \sim \mathcal N(\mu, \sigma_1^2 I), \,] \qquad
         x_i \sim \mathcal N(z_i \text{ or } \mu, \sigma^2 I).
 
-    The data are not independent: there is evidence for all of them together, but none for each datum. The guide is
-    Gaussian in :math:`\mu`, of parameters that belong to one data set, and linear Gaussian in :math:`z_i` given
-    :math:`\mu` and :math:`x_i`.
+    There is evidence for all data together, but none for each. The guide is Gaussian in :math:`\mu`, of parameters that
+    belong to one data set, and linear Gaussian in :math:`z_i` given :math:`\mu` and :math:`x_i`.
 
     Reference:
         Gelman, Carlin, Stern, Dunson, Vehtari, Rubin (2013), *Bayesian Data Analysis*, 3rd edition, section 5.4,

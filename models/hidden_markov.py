@@ -28,8 +28,7 @@ class HiddenMarkov(Pair):
         x_t \sim \operatorname{Bernoulli}(B_{z_t}), \qquad
         q(z_t = s \mid z_{t-1}, x_t) \propto \exp(F_{z_{t-1}, s} + G_s \cdot x_t + g_s).
 
-    The guide sees the step before and the present data, and can be the optimal proposal of a filter (`set_optimal_filter`);
-    the posterior itself depends on later data, too.
+    The guide sees the step before and the present data, and can be the optimal proposal of a filter (`set_optimal_filter`).
 
     Reference:
         Rabiner (1989), *A Tutorial on Hidden Markov Models and Selected Applications in Speech Recognition*,

@@ -29,9 +29,8 @@ class LinearGaussianSSM(Pair):
         z_0 \sim \mathcal N(0, I), \qquad z_t \sim \mathcal N(A z_{t-1}, Q), \qquad x_t \sim \mathcal N(C z_t + d, R),
         \qquad q(z_t \mid z_{t-1}, x) = \mathcal N(F_t z_{t-1} + G_t x + g_t, \; T_t T_t^\top)
 
-    with diagonal :math:`Q` and :math:`R`, and lower triangular :math:`T_t`. The guide's mean is linear in the whole
-    sequence, so that it can be the exact posterior (`set_exact_guide`) or see no further than the present step
-    (`set_optimal_filter`).
+    with diagonal :math:`Q` and :math:`R`, and lower triangular :math:`T_t`. The guide can be the exact posterior
+    (`set_exact_guide`) or see no further than the present step (`set_optimal_filter`).
 
     Reference:
         Kalman (1960), *A New Approach to Linear Filtering and Prediction Problems*, https://doi.org/10.1115/1.3662552.

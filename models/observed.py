@@ -23,9 +23,8 @@ class Observed(Pair):
     .. math::
         u \sim p(u), \qquad x \sim p(x \mid g(u)),
 
-    where the sampler makes :math:`g(u)` of its random numbers u. The guide draws u anew from the sampler, whatever the data:
-    a poor proposal, which annealing from the prior does not need. For a better one, subclass and define `guide` over the
-    sampler's sites.
+    where the sampler makes :math:`g(u)` of its random numbers u. The guide draws u anew from the sampler, whatever the data.
+    For a better proposal, subclass and define `guide` over the sampler's sites.
 
     Reference:
         Wu, Burda, Salakhutdinov, Grosse (2017), *On the Quantitative Analysis of Decoder-Based Generative Models*,

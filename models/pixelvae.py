@@ -23,14 +23,12 @@ class PixelVAE(VAE):
     .. math::
         z \sim \mathcal N(0, I), \qquad p(x \mid z) = \prod_i p\big(x_i \mid x_1, \dots, x_{i-1}, f_\theta(z)\big).
 
-    A strong PixelCNN can do without the latent: then the rate :math:`\mathrm{KL}(q(z \mid x) \| p(z))` is zero and no
-    unit is active, which ``pyrogen compare`` shows. A warm-up of the divergence (``pyrogen fit --warmup``), free bits
-    (``--objective elbo:free_bits=0.1``), or a PixelCNN of few layers keep the latent in use.
+    A strong PixelCNN can ignore the latent: the rate :math:`\mathrm{KL}(q(z \mid x) \| p(z))` is then 0. A warm-up of the
+    divergence (``pyrogen fit --warmup``), free bits (``--objective elbo:free_bits=0.1``), or few layers keep it in use.
 
     Reference:
-        Gulrajani, Kumar, Ahmed, Taiga, Visin, Vazquez, Courville (2017), *PixelVAE: A Latent Variable Model for Natural
-        Images*, https://arxiv.org/abs/1611.05013; Chen et al. (2017), *Variational Lossy Autoencoder*,
-        https://arxiv.org/abs/1611.02731.
+        Gulrajani et al. (2017), *PixelVAE: A Latent Variable Model for Natural Images*, https://arxiv.org/abs/1611.05013;
+        Chen et al. (2017), *Variational Lossy Autoencoder*, https://arxiv.org/abs/1611.02731.
 
     Args:
         shape: (channels, height, width), or (height, width).

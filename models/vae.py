@@ -35,8 +35,7 @@ class VAE(Pair):
     Args:
         shape: shape of a datum, such as (1, 28, 28) or (784,); data arrive flattened.
         latent: number of latent dimensions.
-        hidden: sizes of the dense hidden layers, from the data inwards; the decoder has them the other way
-            round.
+        hidden: sizes of the dense hidden layers, from the data inwards; the decoder has them the other way round.
         likelihood: a name in `LIKELIHOODS`, or a `Likelihood`.
         architecture: ``"mlp"``, or ``"conv"`` for convolutions between the image and the dense layers.
         channels: with ``"conv"``, the channels of each convolution, from the image inwards.

@@ -22,7 +22,7 @@ from pyrogen.nets.causal import CausalNetwork
 from pyrogen.pair import Pair
 from pyrogen.registry.names import unknown
 
-__all__ = ["FullyVisible", "channels_and_grid", "make_family"]
+__all__ = ["FullyVisible", "channels_and_grid", "make_family", "network_and_family"]
 
 _ROWS = 256
 """Data scored at once where no gradient is wanted, so that memory does not grow with them."""
@@ -34,8 +34,7 @@ class FullyVisible(Pair):
     .. math::
         p(x) = \prod_i p\big(x_i \mid x_1, \dots, x_{i-1}\big).
 
-    Its guide is empty, so that the ELBO is the evidence itself: training by it is maximum likelihood, and
-    ``pyrogen compare`` reports it as exact.
+    Its guide is empty, so that the ELBO is the evidence itself, and training by it is maximum likelihood.
 
     Args:
         network: a causal network; it holds the order.
@@ -114,6 +113,15 @@ def channels_and_grid(shape: Sequence[int], *, image: str = "") -> tuple[int, tu
             "made, wavenet or transformer"
         )
     return (sizes[0], sizes[1:]) if len(sizes) == 3 else (1, sizes)
+
+
+def network_and_family(
+    make: Callable[[tuple[int, ...], int, int], CausalNetwork], shape: Sequence[int], likelihood: str, *, image: str = ""
+) -> tuple[CausalNetwork, Family]:
+    """A network, made from (grid, inputs, outputs), and its family; see `channels_and_grid` and `make_family`."""
+    channels, grid = channels_and_grid(shape, image=image)
+    family = make_family(likelihood, channels)
+    return make(grid, family.inputs, family.outputs), family
 
 
 def make_family(name: str, channels: int) -> Family:

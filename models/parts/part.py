@@ -1,7 +1,6 @@
 r"""What a part of a model is: a module that maps a context to a Pyro distribution.
 
-A prior without a context, an encoder :math:`q(z \mid x)`, a likelihood :math:`p(x \mid z)`: each can be taken out of a pair
-and replaced by another.
+A prior without a context, an encoder :math:`q(z \mid x)`, a likelihood :math:`p(x \mid z)`: each can be replaced by another.
 
 Named axes: ``...`` any leading dimensions, ``latent``.
 """
@@ -90,9 +89,9 @@ def elementwise(elements: Any) -> dist.TorchDistribution:
 def positive(raw: Tensor) -> Tensor:
     r"""A positive scale from an unconstrained number, :math:`\log(1 + e^r) + 10^{-4}`.
 
-    Unlike an exponential, it grows linearly, so that one step of an optimizer cannot multiply a scale by thousands, and the
-    derivative of the log scale stays within (0, 1], so that gradients do not explode as the scale shrinks. The floor,
-    `SCALE_FLOOR`, keeps the density of an element that is predicted exactly finite, such as a pixel that is always black.
+    Unlike an exponential, it grows linearly: no step of an optimizer multiplies a scale by thousands, and the derivative of
+    the log scale stays within (0, 1]. The floor, `SCALE_FLOOR`, keeps the density of an element that is predicted exactly
+    finite, such as a pixel that is always black.
 
     Example:
         >>> import torch

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import prod
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ from pyrogen.errors import ConfigurationError, DataError
 from pyrogen.nets.causal import CausalNetwork, check_causal
 from pyrogen.nets.causal.network import evaluation
 
-from .expansion import Expandable
 from .families import Bernoulli, Family
+from .unit_grid import Expandable
 
 __all__ = ["Autoregressive"]
 
@@ -36,8 +37,7 @@ class Autoregressive(Expandable):
     .. math::
         p(x \mid c) = \prod_i p\big(x_i \mid \eta_i(x_1, \dots, x_{i-1}, c)\big).
 
-    `log_prob` runs the network once; `sample` runs it step by step with cached activations. Sampling always uses the network
-    in evaluation mode, scoring the mode that the network is in.
+    `log_prob` runs the network once, in its mode; `sample` step by step with cached activations, in evaluation mode.
 
     Reference:
         Larochelle, Murray (2011), *The Neural Autoregressive Distribution Estimator*,
@@ -78,7 +78,12 @@ class Autoregressive(Expandable):
             names = " or ".join(kind.__name__ for kind in self.networks)
             raise ConfigurationError(f"{type(self).__name__} needs a {names}, not a {type(network).__name__}")
         self.network = network
-        self.family = _default_family(network) if family is None else family
+        if family is None and network.inputs != network.outputs:
+            raise ConfigurationError(
+                f"a {type(network).__name__} of {network.inputs} inputs and {network.outputs} outputs doesn't say how "
+                "values are distributed: give a family"
+            )
+        self.family = Bernoulli(network.inputs) if family is None else family
         seen, needed = (network.inputs, network.outputs), (self.family.inputs, self.family.outputs)
         if seen != needed:
             raise ConfigurationError(
@@ -140,8 +145,7 @@ class Autoregressive(Expandable):
             noise: uniform numbers in [0, 1) to draw from, shape (*sample, *batch, noise of the family, *grid); drawn by
                 torch's generator if left out. The same noise gives the same values, compiled or not.
             progress: whether to show a bar; if left out, in a terminal where it takes longer than two seconds.
-            compile: whether to compile a step first. That needs a C++ compiler and takes seconds to minutes once for every
-                shape; it is for many draws.
+            compile: whether to compile a step first, by a C++ compiler, which takes up to minutes once for every shape.
 
         Raises:
             ConfigurationError: the noise has another shape.
@@ -160,7 +164,7 @@ class Autoregressive(Expandable):
         """Sample the unknown part of data, every position given those before it in autoregressive order.
 
         A known value influences later positions alone: this is the exact conditional distribution where the known positions
-        come first in the order, and the usual way to complete an image anywhere else.
+        come first in the order.
 
         Args:
             value: data whose unknown elements may hold anything that is finite, shape (..., *event).
@@ -214,8 +218,10 @@ class Autoregressive(Expandable):
         known = None if value is None else value.reshape(-1, family.channels, network.positions).to(noise.dtype)
         where = None if mask is None else mask[:, :1]  # (N, 1, positions)
         noise, context = noise.reshape(-1, family.noise, network.positions), self._context(leading)  # (N, noise, positions)
+        disable, delay = None if progress is None else not progress, 0.0 if progress else _BAR_AFTER  # None: in a terminal
+        bar: Any = partial(tqdm, disable=disable, delay=delay, leave=False, unit="step")
         with evaluation(network), _validation_kept():
-            drawn = network.generate(family, noise, context, known, where, compiled, _progress_bar(progress))
+            drawn = network.generate(family, noise, context, known, where, compiled, bar)
         return drawn.reshape(leading + self.event_shape)  # (*leading, *event)
 
     def _leading(self, value: Tensor) -> torch.Size:
@@ -263,21 +269,6 @@ def _validation_kept() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(validated)
-
-
-def _progress_bar(show: bool | None) -> Callable[[Iterable[int]], Iterable[int]]:
-    """What wraps a loop in a progress bar: shown or not, or, for ``None``, in a terminal if the loop takes long."""
-    disable, delay = None if show is None else not show, 0.0 if show else _BAR_AFTER
-    return lambda steps: cast("Iterable[int]", tqdm(steps, disable=disable, delay=delay, leave=False, unit="step"))
-
-
-def _default_family(network: CausalNetwork) -> Family:
-    if network.inputs != network.outputs:
-        raise ConfigurationError(
-            f"a {type(network).__name__} of {network.inputs} inputs and {network.outputs} outputs doesn't say how "
-            "values are distributed: give a family"
-        )
-    return Bernoulli(network.inputs)
 
 
 def _batch_shape(network: CausalNetwork, context: Tensor | None) -> torch.Size:

@@ -16,7 +16,7 @@ from torch.distributions import constraints
 from pyrogen.errors import ConfigurationError, DataError
 
 from .bayesian_variable import Node, Variable, ancestors_first
-from .expansion import Expandable
+from .unit_grid import Expandable
 
 __all__ = ["BayesianNetwork"]
 
@@ -31,13 +31,11 @@ class BayesianNetwork(Expandable):
         p(x) = \prod_v p(x_v \mid x_{\mathrm{parents}(v)}).
 
     A value is a vector of state numbers, one for each variable in the order in which they were given. `marginal` and
-    `log_evidence` are exact, by enumeration of the ancestors of the variables asked for and observed; all others sum to one
-    and are left out. All answers can be differentiated with respect to tables and networks, which is how tables are learned
-    from data with missing values.
+    `log_evidence` are exact, by enumeration of the ancestors of the variables asked for and observed. All answers can be
+    differentiated with respect to tables and networks, which is how tables are learned from data with missing values.
 
     Reference:
-        J. Pearl (1988), *Probabilistic Reasoning in Intelligent Systems*,
-        https://doi.org/10.1016/C2009-0-27609-4.
+        J. Pearl (1988), *Probabilistic Reasoning in Intelligent Systems*, https://doi.org/10.1016/C2009-0-27609-4.
 
     Args:
         variables: the variables, in any order; parents must be among them, without a circle.
@@ -79,7 +77,8 @@ class BayesianNetwork(Expandable):
     @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> constraints.Constraint:
         """State numbers of every variable."""
-        return _StateNumbers(self.states)
+        each = [constraints.integer_interval(0, states - 1) for states in self.states]  # type: ignore[no-untyped-call]
+        return constraints.independent(constraints.stack(each, -1), 1)  # type: ignore[no-untyped-call]
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability, in nats, shape (...), of state numbers (..., variables), integers or floats."""
@@ -205,21 +204,6 @@ class BayesianNetwork(Expandable):
 
     def _device(self) -> torch.device:
         return next((node.device for node in self._nodes if node.device is not None), torch.device("cpu"))
-
-
-class _StateNumbers(constraints.Constraint):
-    """Vectors of whole numbers below the number of each variable's states."""
-
-    is_discrete = True
-    event_dim = 1
-
-    def __init__(self, states: Sequence[int]) -> None:
-        self.states = tuple(states)
-        super().__init__()
-
-    def check(self, value: Tensor) -> Tensor:
-        limit = value.new_tensor(self.states)
-        return ((value >= 0) & (value < limit) & (value == value.floor())).all(-1)
 
 
 def _along_axes(node: Node, table: Tensor, axes: Sequence[str], known: Mapping[str, Tensor]) -> Tensor:

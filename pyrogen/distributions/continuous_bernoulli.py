@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from .expansion import Expandable
+from .unit_grid import Expandable
 
 __all__ = ["ContinuousBernoulli"]
 

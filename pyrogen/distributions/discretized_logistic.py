@@ -10,8 +10,9 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
-from .expansion import OnGrid
-from .unit_grid import bins_of_grid, grid_index
+from pyrogen.nets import positive_size
+
+from .unit_grid import OnGrid, grid_index
 
 __all__ = ["DiscretizedLogistic"]
 
@@ -50,7 +51,7 @@ class DiscretizedLogistic(OnGrid):
     def __init__(
         self, loc: Tensor | float, scale: Tensor | float, bins: int = 256, validate_args: bool | None = None
     ) -> None:
-        self.bins = bins_of_grid(bins)
+        self.bins = positive_size("bins", bins, least=2)
         self.loc, self.scale = broadcast_all(loc, scale)
         super().__init__(self.loc.shape, validate_args=validate_args)
 

@@ -13,7 +13,7 @@ from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
-from .expansion import Expandable
+from .unit_grid import Expandable
 
 __all__ = ["Ensemble"]
 
@@ -24,8 +24,7 @@ class Ensemble(Expandable):
     .. math::
         p(x) = \frac1M \sum_m p_m(x).
 
-    It is a distribution, which an average of logits or of log probabilities is not. By Jensen's inequality its log
-    probability is at least the average of the members'.
+    By Jensen's inequality its log probability is at least the average of the members'.
 
     Args:
         members: distributions with the same batch and event shapes, such as `Autoregressive` ones with networks of

@@ -10,7 +10,7 @@ from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
 
-from .expansion import Expandable
+from .unit_grid import Expandable
 
 __all__ = ["Enumerated"]
 

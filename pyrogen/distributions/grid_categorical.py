@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrogen.errors import ConfigurationError
+from pyrogen.nets import positive_size
 
-from .expansion import OnGrid
-from .unit_grid import bins_of_grid, grid_index, grid_values
+from .unit_grid import OnGrid, grid_index, grid_values
 
 __all__ = ["GridCategorical"]
 
@@ -27,8 +27,7 @@ class GridCategorical(OnGrid):
     It is `pyro.distributions.Categorical` with values in [0, 1], as every other likelihood of pixels has them.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759.
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759.
 
     Args:
         logits: unnormalized log probabilities :math:`l`, shape (..., bins), at least 2 bins.
@@ -47,7 +46,7 @@ class GridCategorical(OnGrid):
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         if logits.dim() < 1:
             raise ConfigurationError("logits must have shape (..., bins), not that of a scalar")
-        self.bins = bins_of_grid(logits.shape[-1])
+        self.bins = positive_size("bins", logits.shape[-1], least=2)
         self.logits = logits
         super().__init__(logits.shape[:-1], validate_args=validate_args)
 

@@ -6,10 +6,8 @@ which there may be any number: a batch of data has one, a batch for several part
 
 from __future__ import annotations
 
-from .activations import ACTIVATIONS, Activation, make_activation
-from .architectures import Architecture, make_decoder, make_encoder
-from .convolutional import ConvDecoder, ConvEncoder
-from .mlp import MLP
+from .architectures import Architecture, ConvDecoder, ConvEncoder, make_decoder, make_encoder
+from .mlp import ACTIVATIONS, MLP, Activation, make_activation
 from .sizes import image_shape, positive_size, positive_sizes
 
 __all__ = [

@@ -11,11 +11,11 @@ from pyrogen.errors import ConfigurationError
 __all__ = ["dropout_probability", "image_shape", "odd_size", "positive_size", "positive_sizes"]
 
 
-def positive_size(name: str, size: Any) -> int:
-    """A size as a plain integer of at least 1, from any integer type but bool; the name is for the message.
+def positive_size(name: str, size: Any, least: int = 1) -> int:
+    """A size as a plain integer of at least `least`, from any integer type but bool; the name is for the message.
 
     Raises:
-        ConfigurationError: it is not a positive integer.
+        ConfigurationError: it is not.
 
     Example:
         >>> positive_size("latent", 20)
@@ -25,8 +25,9 @@ def positive_size(name: str, size: Any) -> int:
         value = operator.index(size)
     except TypeError:
         value = 0
-    if value < 1 or isinstance(size, bool):
-        raise ConfigurationError(f"{name} must be a positive integer, not {size!r}")
+    if value < least or isinstance(size, bool):
+        wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        raise ConfigurationError(f"{name} must be {wanted}, not {size!r}")
     return value
 
 

@@ -231,18 +231,16 @@ _TABLE: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("width left out", "+ torch.log(-torch.expm1(-rate))", ""),
         ("draws of another scale", "self.loc + self.scale * torch.logit", "self.loc + 1.02 * self.scale * torch.logit"),
     ],
-    ("pyrogen/distributions/families/mixture_logistic.py", _DISTRIBUTIONS): [
+    ("pyrogen/distributions/families/mixtures.py", _DISTRIBUTIONS): [
         ("couplings without tanh", "[x.tanh() for x in", "[x for x in"),
         ("couplings of the wrong channel", "couplings[first + before]", "couplings[first]"),
-        ("weights not normalised", "logits.log_softmax(1)", "logits"),
+        ("weights not normalised", "total = logits.log_softmax(1)", "total = logits"),
         ("scale not halved", ".exp() / 2", ".exp()"),
         ("noise of one channel for all", "noise[:, channel + 1, None]", "noise[:, 1, None]"),
-    ],
-    ("pyrogen/distributions/families/mixture_gaussian.py", _DISTRIBUTIONS): [
         ("draws of another scale", "quantile = sqrt(2) * torch.erfinv", "quantile = 1.38 * torch.erfinv"),
-        ("component by the noise of a channel", "choose(logits, noise[:, :1], 1)", "choose(logits, noise[:, 1:2], 1)"),
+        ("component by the noise of a channel", "choose(logits, noise[:, :1], 1)[:,", "choose(logits, noise[:, 1:2], 1)[:,"),
     ],
-    ("pyrogen/distributions/families/bernoulli.py", _DISTRIBUTIONS): [
+    ("pyrogen/distributions/families/discrete.py", _DISTRIBUTIONS): [
         ("draws the other value", "noise < torch.sigmoid(parameters)", "noise > torch.sigmoid(parameters)"),
         ("draws by half the logit", "noise < torch.sigmoid(parameters)", "noise < torch.sigmoid(0.9 * parameters)"),
     ],

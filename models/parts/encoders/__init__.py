@@ -1,4 +1,4 @@
-"""Encoders q(z | x): parts whose context is the data, one a file.
+"""Encoders q(z | x): parts whose context is the data.
 
 A model gives an encoder's constructor what it names of ``net`` (what makes a network from its number of outputs), ``latent``
 (number of dimensions) and ``shape`` (of a datum).
@@ -9,9 +9,7 @@ from __future__ import annotations
 from pyrogen.registry import Registry
 
 from ..part import Part
-from .diagonal import GaussianEncoder
-from .encoder import Encoder
-from .full_rank import FullRankEncoder
+from .encoder import Encoder, FullRankEncoder, GaussianEncoder
 
 __all__ = ["ENCODERS", "Encoder", "FullRankEncoder", "GaussianEncoder"]
 

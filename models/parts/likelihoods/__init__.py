@@ -1,4 +1,4 @@
-r"""Likelihoods p(x | z) of pixels and features: parts that map a latent to the distribution of a datum, one kind a file.
+r"""Likelihoods p(x | z) of pixels and features: parts that map a latent to the distribution of a datum.
 
 A model gives a likelihood's constructor what it names of ``net`` (what makes a network from its number of outputs for each
 element of a datum), ``latent`` (number of dimensions) and ``shape`` (of a datum).
@@ -26,11 +26,16 @@ from __future__ import annotations
 from pyrogen.registry import Registry
 
 from ..part import Net
-from .autoregressive import AutoregressiveLikelihood
-from .bernoulli import BernoulliLikelihood, ContinuousBernoulliLikelihood
-from .categorical import CategoricalLikelihood
-from .likelihood import Likelihood
-from .location_scale import DiscretizedLogisticLikelihood, GaussianLikelihood, Scale
+from .likelihood import (
+    AutoregressiveLikelihood,
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    ContinuousBernoulliLikelihood,
+    DiscretizedLogisticLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+    Scale,
+)
 
 __all__ = [
     "LIKELIHOODS",

@@ -1,4 +1,4 @@
-"""Priors p(z): parts without a context, one a file.
+"""Priors p(z): parts without a context.
 
 A model gives a prior's constructor what it names of ``latent`` (number of dimensions), ``shape`` (of a datum) and
 ``encoder`` (the encoder itself, to `Part.share`).
@@ -9,8 +9,7 @@ from __future__ import annotations
 from pyrogen.registry import Registry
 
 from ..part import Part
-from .mixture import MixturePrior
-from .standard_normal import StandardNormal
+from .prior import MixturePrior, StandardNormal
 
 __all__ = ["PRIORS", "MixturePrior", "StandardNormal"]
 

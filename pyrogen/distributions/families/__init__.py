@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from .bernoulli import Bernoulli
-from .categorical import Categorical
 from .conditional import Family, choose
-from .mixture_gaussian import GaussianMixture
-from .mixture_logistic import DiscretizedLogisticMixture
+from .discrete import Bernoulli, Categorical
+from .mixtures import DiscretizedLogisticMixture, GaussianMixture
 
 __all__ = ["Bernoulli", "Categorical", "DiscretizedLogisticMixture", "Family", "GaussianMixture", "choose"]

@@ -24,8 +24,7 @@ __all__ = ["DiagonalConvolution", "DiagonalPixelCNN"]
 class DiagonalConvolution(nn.Module):
     """A convolution that sees the pixels of earlier diagonals.
 
-    A tap that lies some rows below and some columns to the right of the pixel is unmasked if ``columns + slope * rows`` is
-    negative, or zero if `own`.
+    A tap some rows below and some columns right is unmasked if ``columns + slope * rows`` is negative, or zero if `own`.
 
     Args:
         inputs, outputs: channels in and out.
@@ -73,8 +72,8 @@ class DiagonalPixelCNN(CustomOrderNetwork):
     r"""Gated masked convolutions, sampled in W + slope (H - 1) steps rather than H W.
 
     All pixels of a diagonal, on which ``column + slope * row`` is the same, are sampled in parallel, given all earlier
-    diagonals: they are conditionally independent. With kernels of side k and a slope of at least (k + 1) / 2 the masks are
-    those of a plain PixelCNN in raster order, blind spot and all, which can so be sampled faster at no loss.
+    diagonals. With kernels of side k and a slope of at least (k + 1) / 2 the masks are those of a plain PixelCNN in raster
+    order, blind spot and all, which can so be sampled faster at no loss.
 
     Reference:
         van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
@@ -127,12 +126,10 @@ class DiagonalPixelCNN(CustomOrderNetwork):
         return self.head(features).unflatten(2, self.grid)  # type: ignore[no-any-return]  # (N, outputs, height, width)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
-        """See `CausalNetwork.start`; the cache holds the padded input of each layer, (features, padded, N).
-
-        Data come last, so that the pixels of a group and the data are the columns of one matrix product.
-        """
+        """See `CausalNetwork.start`; the cache holds the padded input of each layer, (features, padded, N)."""
         (height, width), like = self.grid, self.example
         layers = [(self.inputs, self.first.side)] + [(mix.in_channels, layer.side) for layer, mix in self._pairs()]
+        # Data come last, so that the pixels of a group and the data are the columns of one matrix product.
         maps = [like.new_zeros(n, (height + 2 * side) * (width + 2 * side), count) for n, side in layers]
         groups = [torch.tensor(group, device=like.device) for group in self.groups]
         offset = self._offset(context)

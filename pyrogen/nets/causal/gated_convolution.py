@@ -1,9 +1,9 @@
 """The gated layer of the PixelCNN and its convolutions, for whole images, for a row and for a pixel.
 
-A convolution works on a *window*: its input, preceded by the rows above or by the pixels to the left that the kernel
-reaches, with zeros outside the image. The window of a whole image is the padded image; that of a row or a pixel comes from
-the sampler's cache. A pixel's window is as large as the kernel, so that the convolution is a matrix product. Where a pixel
-must not see itself, the window is shifted by one row or column.
+A convolution works on a *window*: its input, preceded by the rows above or the pixels to the left that the kernel reaches,
+with zeros outside the image. The window of an image is the padded image; that of a row or a pixel comes from the sampler's
+cache. A pixel's window is as large as the kernel: the convolution is a matrix product. Where a pixel must not see itself,
+the window is shifted by one row or column.
 
 Named axes: images are (N, channels, height, width); pixels are (N, channels), and their windows (N, taps * channels).
 """
@@ -57,7 +57,7 @@ class VerticalConvolution(nn.Module):
 class HorizontalConvolution(nn.Module):
     """A convolution of the horizontal stack: an output sees its own pixel of the window and those to the left.
 
-    It has no bias: the vertical stack, to which it is added, has one.
+    It has no bias: the vertical stack has one.
 
     Args:
         inputs, outputs: channels in and out.
@@ -110,20 +110,18 @@ class GatedLayer(nn.Module):
         self.horizontal = HorizontalConvolution(inputs, 2 * features, taps, dilation)
         self.link = channels_last(nn.Conv2d(2 * features, 2 * features, 1))
         self.out = channels_last(nn.Conv2d(features, features, 1, bias=False))
-        for layer in (self.vertical, self.horizontal, self.link):
-            _scale_tanh_half(layer)
+        with torch.no_grad():
+            for parameter in nn.ModuleList([self.vertical, self.horizontal, self.link]).parameters():
+                parameter[:features] *= 2  # the gate halves the argument of its tanh
         self.context = nn.Conv2d(context, 2 * features, 1, bias=False) if context else None
 
     def vertical_stack(self, window: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Windows of rows to their features, and to what the horizontal stack receives, (N, 2 features, rows, width).
-
-        Nothing uses the features of the last layer, which are not computed.
-        """
+        """Windows of rows to their features, and to what the horizontal stack receives, (N, 2 features, rows, width)."""
         before: Tensor = self.vertical(window.contiguous(memory_format=torch.channels_last))
         if self.context is not None and context is not None:
             before = before + self.context(context)
         link = pointwise(before, self.link)
-        return before if self.last else gate(before), link
+        return before if self.last else gate(before), link  # nothing uses the features of the last layer
 
     def kernels(self) -> tuple[Tensor, Tensor]:
         """The weights of `horizontal_stack` for images."""
@@ -218,10 +216,3 @@ def channels_last(layer: nn.Conv2d) -> nn.Conv2d:
     with torch.no_grad():
         layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
     return layer
-
-
-@torch.no_grad()
-def _scale_tanh_half(layer: nn.Module) -> None:
-    """Double the weights of the first C of 2 C channels: the gate halves the argument of its tanh."""
-    for parameter in layer.parameters():
-        parameter[: len(parameter) // 2] *= 2

@@ -1,7 +1,7 @@
 """The gated PixelCNN: a vertical and a horizontal stack of convolutions, together without a blind spot.
 
-The compiled sampler draws a row a call. The pixels of a row are a `scan`, so that the code of one pixel is compiled once,
-whatever the width, and no Python runs between two pixels.
+The compiled sampler draws a row a call. The pixels of a row are a `scan`: the code of one pixel is compiled once, whatever
+the width, and no Python runs between two pixels.
 
 Named axes: see `pyrogen.nets.causal.network`; ``features`` are the channels of the hidden layers.
 """
@@ -35,12 +35,11 @@ class GatedPixelCNN(CausalNetwork):
         h' = h + O\, \operatorname{gate}(H * h + L\, a), \qquad
         \operatorname{gate}(p, q) = \tanh(p / 2) \odot \sigma(q).
 
-    Two stacks leave no blind spot: a single stack of masked convolutions never sees a wedge of pixels above to the right.
-    The sampler computes the vertical stack once a row, and two matrix products a layer for each pixel.
+    Two stacks leave no blind spot. The sampler computes the vertical stack once a row, and two matrix products a layer for
+    each pixel.
 
     Reference:
-        van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu (2016), *Conditional Image Generation with
-        PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
+        van den Oord et al. (2016), *Conditional Image Generation with PixelCNN Decoders*, https://arxiv.org/abs/1606.05328.
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).

@@ -20,7 +20,7 @@ def check_causal(network: CausalNetwork, cuts: int = 64) -> None:
     """Refuse a network whose outputs depend on values that are sampled at the same time or later.
 
     At several groups, the gradient of a random combination of the outputs up to the group with respect to the inputs from it
-    on must be zero. The `log_prob` of a network that is not causal is no log probability.
+    on must be zero: the `log_prob` of another network is no log probability.
 
     Args:
         network: is run on one datum of random numbers, in evaluation mode.

@@ -22,8 +22,7 @@ class CausalLinear(CausalNetwork):
     .. math::
         \eta_i = b_i + \sum_{j < i} W_{ij} x_j + V_i c.
 
-    With Bernoulli values it is the fully visible sigmoid belief network. A step adds one column of weights to the
-    parameters of all positions: a sample costs the arithmetic of one parallel pass.
+    With Bernoulli values it is the fully visible sigmoid belief network. A step adds a column of weights.
 
     Reference:
         Frey (1998), *Graphical Models for Machine Learning and Digital Communication*, MIT Press. Also Neal (1992),

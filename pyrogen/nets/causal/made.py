@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyrogen.errors import ConfigurationError
 
-from ..activations import Activation, make_activation
+from ..mlp import Activation, make_activation
 from ..sizes import positive_sizes
 from .custom_order import CustomOrderNetwork
 from .network import State
@@ -73,15 +73,14 @@ class MaskedPerceptron(nn.Module):
 class MADE(CustomOrderNetwork, MaskedPerceptron):
     r"""A perceptron with masked weights, by the degrees of its hidden units.
 
-    A hidden unit of degree d sees inputs and hidden units of rank or degree at most d, and the parameters of a position
-    of rank r see hidden units of degree less than r. Units are sorted by degree, so that few masked weights are stored (see
+    A hidden unit of degree d sees inputs and units of rank or degree at most d, and the parameters of a position of rank r
+    see hidden units of degree less than r. Units are sorted by degree, so that few masked weights are stored (see
     `TriangularLinear`). With `skip` there are also masked weights straight from the inputs to the parameters; without
-    hidden layers these are all, and the network is a fully visible sigmoid belief network. The sampler computes each hidden
-    unit once, as soon as its inputs are known: a sample costs the arithmetic of one parallel pass.
+    hidden layers these are all: a fully visible sigmoid belief network. The sampler computes each hidden unit once: a
+    sample costs the arithmetic of one parallel pass.
 
     Reference:
-        Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
-        https://arxiv.org/abs/1502.03509.
+        Germain et al. (2015), *MADE: Masked Autoencoder for Distribution Estimation*, https://arxiv.org/abs/1502.03509.
 
     Args:
         grid, inputs, outputs, context: see `CausalNetwork`.

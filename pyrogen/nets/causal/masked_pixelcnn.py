@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..sizes import odd_size, positive_size
+from .diagonal_pixelcnn import DiagonalConvolution
 from .gated_convolution import channels_last, pointwise
 from .network import CausalNetwork, State
 
@@ -27,12 +28,11 @@ class MaskedPixelCNN(CausalNetwork):
     .. math::
         h' = h + U\, \rho\big(M * \rho(D\, \rho(h))\big).
 
-    However many blocks there are, a wedge above to the right is not in the receptive field: with kernels of side 3, pixel
-    (i, j) sees (i - r, j + c) only for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot.
+    A wedge above to the right is not in the receptive field: with kernels of side 3, pixel (i, j) sees (i - r, j + c) only
+    for c <= r and the first layer's reach. `GatedPixelCNN` has no such blind spot.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759, section 3.4.
+        van den Oord et al. (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759, section 3.4.
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
@@ -127,44 +127,33 @@ class MaskedPixelCNN(CausalNetwork):
         return cast("Tensor", self.project(context[:, :, None, None] if context.dim() == 2 else context))
 
 
-class MaskedConvolution(nn.Module):
+class MaskedConvolution(DiagonalConvolution):
     """A convolution whose kernel, of odd `side`, is masked below its pixel and to the right of it.
 
     With `own` it sees its own pixel, too: mask B of the paper, mask A without.
     """
 
-    mask: Tensor
-
     def __init__(self, inputs: int, outputs: int, side: int, own: bool) -> None:
-        super().__init__()
-        convolution = channels_last(nn.Conv2d(inputs, outputs, side))
-        self.weight, self.bias = convolution.weight, convolution.bias
-        self.reach, self.taps = side // 2, side // 2 + int(own)
-        mask = torch.ones(side, side)
-        mask[self.reach, self.taps :] = 0
-        mask[self.reach + 1 :] = 0
-        self.register_buffer("mask", mask)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, inputs, height, width) to (N, outputs, height, width)."""
-        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.reach)
+        super().__init__(inputs, outputs, side, slope=side, own=own)
+        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
+        self.width = self.side + int(own)
 
     def start(self, count: int, width: int) -> Tensor:
-        """An empty cache of a row and the rows above it in the kernel, (N, inputs, reach + 1, width + 2 reach)."""
-        return self.weight.new_zeros(count, self.weight.shape[1], self.reach + 1, width + 2 * self.reach)
+        """An empty cache of a row and the rows above it in the kernel, (N, inputs, side + 1, width + 2 side)."""
+        return self.weight.new_zeros(count, self.weight.shape[1], self.side + 1, width + 2 * self.side)
 
     def write(self, window: Tensor, column: int, features: Tensor) -> None:
         """Write the features (N, inputs) of a pixel of the cache's last row."""
-        window[:, :, -1, column + self.reach] = features
+        window[:, :, -1, column + self.side] = features
 
     def above(self, window: Tensor) -> Tensor:
         """The convolution over the rows above, (N, outputs, 1, width)."""
-        return F.conv2d(window[:, :, :-1], self.weight[:, :, : self.reach], self.bias)
+        return F.conv2d(window[:, :, :-1], self.weight[:, :, : self.side], self.bias)
 
     def left(self, window: Tensor, column: int) -> Tensor:
         """The window of the pixel's own row."""
-        return window[:, :, -1, column : column + self.taps].flatten(1)  # (N, inputs * taps)
+        return window[:, :, -1, column : column + self.width].flatten(1)  # (N, inputs * taps)
 
     def matrix(self) -> Tensor:
         """The part of the kernel for `left`."""
-        return self.weight[:, :, self.reach, : self.taps].flatten(1).T.contiguous()  # (inputs * taps, outputs)
+        return self.weight[:, :, self.side, : self.width].flatten(1).T.contiguous()  # (inputs * taps, outputs)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..activations import Activation, make_activation
+from ..mlp import Activation, make_activation
 from ..sizes import positive_size
 from .custom_order import CustomOrderNetwork
 from .network import State
@@ -26,8 +26,7 @@ class NADE(CustomOrderNetwork):
     .. math::
         \eta_i = b_i + V_i f\Big(c + \sum_{j:\, \mathrm{rank}(j) < \mathrm{rank}(i)} W_j x_j\Big).
 
-    In the parallel pass the hidden layers are a cumulative sum, of N x positions x hidden numbers; a step of the sampler
-    adds to one hidden layer.
+    The parallel pass holds N x positions x hidden numbers; a step of the sampler adds to one hidden layer.
 
     Reference:
         Larochelle, Murray (2011), *The Neural Autoregressive Distribution Estimator*,

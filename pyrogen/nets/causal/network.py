@@ -51,11 +51,9 @@ class Emission(Protocol):
 
     def encode(self, value: Tensor) -> Tensor:
         """Values (N, channels, ...) as inputs of the network, (N, inputs, ...)."""
-        ...
 
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
         """Values (N, channels, ...) from parameters (N, outputs, ...) and uniform noise (N, noise, ...)."""
-        ...
 
 
 class SamplerInput(NamedTuple):
@@ -74,9 +72,7 @@ class CausalNetwork(nn.Module, ABC):
 
     To write one, call this constructor (or set the attributes below), and define `forward`, `start` and `step` from one
     definition of each layer; define `groups` if the order is not raster order. Register masks and orders as buffers, so
-    that they are saved and moved with the parameters. The contract test in
-    ``tests/contracts/test_causal_networks.py`` runs over all networks: add a case to
-    ``tests/contracts/causal_cases.py``.
+    that they are saved and moved with the parameters. Add a case to ``tests/contracts/causal_cases.py``.
 
     Attributes:
         context_shape: shape of the conditioning of a datum: ``None`` for none, (features,) for a vector,
@@ -183,10 +179,7 @@ class CausalNetwork(nn.Module, ABC):
         """
 
     def advance(self, emission: Emission, compiled: bool = False) -> Advance:
-        """The function that `generate` calls for each group: `step`, compiled or not, and a draw from its parameters.
-
-        Override it where more than the step can be compiled.
-        """
+        """The function that `generate` calls for each group; override it where more than the step can be compiled."""
         step = self.compiled_step() if compiled else self.step
 
         def advance(index: int, previous: Tensor | None, noise: Tensor, state: State) -> tuple[Tensor, State]:

@@ -1,7 +1,6 @@
 """MADE with one set of weights for several autoregressive orders, and a mask for each.
 
-Named axes: ``hidden`` the units of a layer; inputs and outputs of all positions lie channel by channel, as images are
-flattened; see also `pyrogen.nets.causal.network`.
+Named axes: ``hidden`` the units of a layer; inputs and outputs lie channel by channel, as images are flattened.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigurationError
 
-from ..activations import Activation, make_activation
+from ..mlp import Activation, make_activation
 from ..sizes import positive_size, positive_sizes
 from .custom_order import refuse_other_groups
 from .made import MaskedPerceptron, hidden_degrees
@@ -29,12 +28,11 @@ __all__ = ["MADEMember", "OrderAgnosticMADE"]
 class OrderAgnosticMADE(MaskedPerceptron):
     r"""A MADE whose weights serve several orders, each of which is another distribution.
 
-    `member` returns the causal network of one order. Train a random member in each step, and evaluate the average of the
-    members' probabilities, a `pyrogen.distributions.Ensemble`. For one order, `MADE` is faster and smaller.
+    `member` returns the causal network of one order. Train a random member in each step, and evaluate an
+    `pyrogen.distributions.Ensemble` of all. For one order, `MADE` is faster and smaller.
 
     Reference:
-        Germain, Gregor, Murray, Larochelle (2015), *MADE: Masked Autoencoder for Distribution Estimation*,
-        https://arxiv.org/abs/1502.03509.
+        Germain et al. (2015), *MADE: Masked Autoencoder for Distribution Estimation*, https://arxiv.org/abs/1502.03509.
 
     Args:
         grid, inputs, outputs, context: see `CausalNetwork`.

@@ -1,13 +1,14 @@
 """Autoregressive orders: in which order the positions of a grid are sampled, and which of them in parallel.
 
 The chain rule holds for any order, and for groups of positions as well if the positions of a group are conditionally
-independent given all earlier groups. That is another model, with fewer steps to sample and some nats lost.
+independent given all earlier groups: another model, with fewer steps to sample and some nats lost.
 
 Named axes: ``*grid`` the axes of the grid, ``positions`` all its positions, flattened in raster order.
 """
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Sequence
 from itertools import product
@@ -91,7 +92,7 @@ class Order:
         if not torch.equal(listed.sort().values, torch.arange(count)):
             raise ConfigurationError(
                 f"an order of {count} positions must list each of 0, ..., {count - 1} once, "
-                f"and this is no such permutation: {_shortened(listed.tolist())}"
+                f"and this is no such permutation: {textwrap.shorten(str(listed.tolist()), 99)}"
             )
         ranks = torch.empty(count, dtype=torch.long)
         ranks[listed] = torch.arange(count)
@@ -113,8 +114,7 @@ class Order:
     def diagonal(cls, grid: Sequence[int], slope: int = 1) -> Order:
         """All positions of a diagonal in parallel: H + W - 1 steps for H x W positions.
 
-        The rank is ``column + slope * row``: each row lags `slope` columns behind the row above it. With slope 1 the
-        neighbour above to the right is not seen, for it lies on the same diagonal; with slope 2 it is, and there are
+        The rank is ``column + slope * row``. With slope 1 the neighbour above to the right is not seen; with 2 it is, in
         W + 2 (H - 1) steps; with slope W, or more, this is raster order. With more axes, each weighs `slope` times the next.
 
         Example:
@@ -131,14 +131,12 @@ class Order:
 
     @classmethod
     def coarse_to_fine(cls, grid: Sequence[int], levels: int = 1) -> Order:
-        """A coarse grid in raster order, then the positions between, in a few large groups.
+        """A coarse grid of stride ``2**levels`` in raster order, then the positions between, in a few large groups.
 
-        The coarse grid has stride ``2**levels`` along every axis. Each level halves the stride, for images by three groups:
-        to the right of the known positions, below them, and diagonally below.
+        Each level halves the stride, for images by three groups: to the right of the known positions, below, and diagonally.
 
         Reference:
-            Reed et al. (2017), *Parallel Multiscale Autoregressive Density Estimation*,
-            https://arxiv.org/abs/1703.03664.
+            Reed et al. (2017), *Parallel Multiscale Autoregressive Density Estimation*, https://arxiv.org/abs/1703.03664.
 
         Example:
             >>> Order.coarse_to_fine((4, 4)).ranks
@@ -216,7 +214,3 @@ def _grid(grid: Any) -> tuple[int, ...]:
 def _without_gaps(ranks: Tensor) -> Tensor:
     """Renumber ranks without gaps: a group that is empty on a small grid takes no step."""
     return torch.unique(ranks, return_inverse=True)[1]  # type: ignore[no-any-return]
-
-
-def _shortened(listed: list[int]) -> str:
-    return str(listed) if len(listed) <= 16 else f"[{', '.join(map(str, listed[:16]))}, ...]"

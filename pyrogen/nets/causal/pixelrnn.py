@@ -6,7 +6,7 @@ Named axes: ``features`` are the channels between the layers; see also `pyrogen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,7 @@ class PixelRNN(CausalNetwork):
     The convolution is masked at the pixel itself, to the right and below, so that the recurrent layers need no mask.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759.
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759.
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; the grid is (height, width).
@@ -80,7 +79,8 @@ class PixelRNN(CausalNetwork):
         kind = _RECURRENCES[recurrence]
         self.extra = kind.extra_columns
         inner = (self.grid[0], self.grid[1] + self.extra)
-        self.layers = nn.ModuleList(kind(inner, width, hidden) for _ in range(positive_size("layers", layers)))
+        stack = (kind(inner, width, hidden) for _ in range(positive_size("layers", layers)))
+        self.layers: Sequence[Recurrence] = nn.ModuleList(stack)  # type: ignore[assignment]
         self.widen = nn.ModuleList(nn.Linear(hidden, width) for _ in self.layers)
         self.dropout = nn.Dropout(dropout_probability(dropout))
         middle = width if head is None else positive_size("head", head)
@@ -106,7 +106,7 @@ class PixelRNN(CausalNetwork):
         offset = self._offset(context)
         if offset is not None:
             offset = offset.expand(count, height, width + self.extra, -1)
-        return image, [layer.start(image, count) for layer in self._recurrent()], offset
+        return image, [layer.start(image, count) for layer in self.layers], offset
 
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
         """See `CausalNetwork.step`."""
@@ -118,7 +118,7 @@ class PixelRNN(CausalNetwork):
         if column == 0 and row > 0:
             for extra in range(self.extra):
                 self._pixel(row - 1, width + extra, state)
-            for layer, known in zip(self._recurrent(), states, strict=True):
+            for layer, known in zip(self.layers, states, strict=True):
                 layer.next_row(known)
         return self.head(self._pixel(row, column, state)).unsqueeze(-1), state  # (N, outputs, 1)
 
@@ -129,7 +129,7 @@ class PixelRNN(CausalNetwork):
         features = self._convolve(window).flatten(1)  # (N, features)
         if offset is not None:
             features = features + offset[:, row, column]
-        for layer, widen, known in zip(self._recurrent(), self.widen, states, strict=True):
+        for layer, widen, known in zip(self.layers, self.widen, states, strict=True):
             features = features + self.dropout(widen(layer.pixel(features, column, known)))
         return features
 
@@ -147,9 +147,6 @@ class PixelRNN(CausalNetwork):
         if context.dim() == 2:
             return self.from_context(context)[:, None, None]  # type: ignore[no-any-return]
         return self.from_context(F.pad(context, (0, self.extra)).permute(0, 2, 3, 1))  # type: ignore[no-any-return]
-
-    def _recurrent(self) -> list[Recurrence]:
-        return cast("list[Recurrence]", list(self.layers))
 
 
 _RECURRENCES: dict[str, type[Recurrence]] = {"diagonal": DiagonalLSTM, "row": RowLSTM}

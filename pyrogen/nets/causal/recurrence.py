@@ -33,8 +33,7 @@ class Recurrence(nn.Module, ABC):
     extra_columns: ClassVar[int] = 0
     """Columns that the layer needs to the right of the image.
 
-    The input at a pixel is a masked convolution, which does not see the pixel itself: the last pixel of a row is an input of
-    the extra column alone.
+    The input at a pixel does not see the pixel itself: the last one of a row is an input of the extra column alone.
     """
 
     def __init__(self, grid: tuple[int, int], features: int, hidden: int) -> None:
@@ -85,12 +84,10 @@ class RowLSTM(Recurrence):
     .. math::
         (h_{ij}, c_{ij}) = \operatorname{cell}\big((A * h_{i-1})_j + (B * x_i)_j,\; c_{i-1,j}\big).
 
-    Both kernels have the odd width `kernel`. The receptive field of one layer is a triangle above the pixel, with a blind
-    wedge on either side.
+    Both kernels have the odd width `kernel`. One layer sees a triangle above the pixel, with a blind wedge on either side.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759, section 3.1.
+        van den Oord et al. (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759, section 3.1.
 
     Raises:
         ConfigurationError: the kernel is even, or no positive integer.
@@ -157,12 +154,11 @@ class DiagonalLSTM(Recurrence):
     and the same with columns counted from the right and weights of its own, whose output is shifted down by a row to stay
     causal. With one extra column the sum of both has no blind spot.
 
-    Pixels of a diagonal don't depend on one another, so that the parallel pass takes height + width - 1 steps. In sampling,
-    the direction from the left takes one cell for each pixel, and that from the right runs over a row once it is complete.
+    Pixels of a diagonal don't depend on one another: the parallel pass takes height + width - 1 steps. In sampling, the
+    direction from the left takes one cell for each pixel, and that from the right runs over a row once it is complete.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759, section 3.2.
+        van den Oord et al. (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759, section 3.2.
 
     Example:
         >>> DiagonalLSTM((5, 4), features=3, hidden=2)(torch.zeros(7, 5, 4, 3)).shape

@@ -1,10 +1,10 @@
 """The causal transformer, with a key/value cache for sampling.
 
-A block works on tokens (tokens, width), and only its attention looks at other positions: all positions in parallel in
-training, or one query against the key/value cache in sampling. All else is the same code.
+A block works on tokens (tokens, width); only its attention looks at other positions, in parallel in training, or by one
+query against the key/value cache in sampling.
 
-A step of a small transformer is so short that the call of compiled code takes a good part of it: the compiled sampler draws
-a few positions a call. Code is compiled for one or two lengths of the cache; attention to later positions is masked.
+A step of a small transformer is short against the call of compiled code: the compiled sampler draws a few positions a
+call. Code is compiled for one or two lengths of the cache; attention to later positions is masked.
 
 Named axes, beside those of `pyrogen.nets.causal.network`: ``width`` of a token, ``heads``, ``head`` the width of a head,
 ``tokens`` of all data: N * positions, or N in a step; ``few`` the positions of a compiled call.
@@ -45,8 +45,7 @@ class CausalTransformer(CausalNetwork):
         \qquad h_i \leftarrow h_i + \operatorname{MLP}(h_i),
 
     block after block, each part on normalized tokens. The position embedding of an image is the sum of a row's and a
-    column's. A step computes one token and caches its keys and values, so that sampling costs little more than the
-    attention of one parallel pass.
+    column's. A step computes one token and caches its keys and values.
 
     Reference:
         Vaswani et al. (2017), *Attention Is All You Need*, https://arxiv.org/abs/1706.03762;
@@ -141,7 +140,8 @@ class CausalTransformer(CausalNetwork):
         known, mask = (None if x is None else x.contiguous() for x in (known, mask))
         state = self.start(count, context)
         numbers = torch.arange(positions, device=noise.device)
-        caches = {length: _crop_cache(state, length) for length in lengths}
+        offsets, keys, caching, *rest = state
+        caches = {n: (offsets, [k[:, :, :n] for k in keys], [v[:, :n] for v in caching], *rest) for n in lengths}
         values: list[Tensor] = []
         previous: Tensor | None = None
         rest = (positions - 1) % FEW
@@ -278,7 +278,10 @@ def _draw_few(
     values = []
     for number in range(FEW):
         here = slice(number, number + 1)
-        drawn = emission.draw(_step_at(emission.encode(previous), position + number, state), noise[..., here])
+        # `CausalTransformer.step` at a position that is a tensor (1,), so that the same code serves all positions.
+        offset = state[0].index_select(1, position + number)[:, 0]  # (1 or N, width)
+        tokens = torch.addmm(offset, emission.encode(previous)[..., 0], state[4][0])
+        drawn = emission.draw(_of_token(tokens, position + number, state), noise[..., here])
         previous = keep_known(drawn, None if known is None else known[..., here], None if mask is None else mask[..., here])
         values.append(previous)
     return torch.cat(values, -1)
@@ -290,15 +293,3 @@ _UNGUARDED: dict[str, Any] = (
     if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8)
     else {}
 )
-
-
-def _step_at(previous: Tensor, position: Tensor, state: State) -> Tensor:
-    """`CausalTransformer.step` at a position that is a tensor (1,), so that the same code serves all positions."""
-    offset = state[0].index_select(1, position)[:, 0]  # (1 or N, width)
-    return _of_token(torch.addmm(offset, previous[..., 0], state[4][0]), position, state)
-
-
-def _crop_cache(state: State, length: int) -> State:
-    """The state with views of the key/value cache of the first positions."""
-    offsets, keys, values, *rest = state
-    return offsets, [k[:, :, :length] for k in keys], [v[:, :length] for v in values], *rest

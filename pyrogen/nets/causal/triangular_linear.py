@@ -1,8 +1,7 @@
 """A linear layer with a block triangular weight matrix, stored without most of its zeros.
 
 With inputs and outputs sorted by rank, the mask of an autoregressive layer is a staircase. The matrix is cut into strips of
-rows, each stored up to the last column that its last row sees: half the parameters and half the arithmetic of a full matrix.
-What a strip holds above the staircase is masked.
+rows, each stored up to the last column that its last row sees, and masked above the staircase: half a full matrix.
 
 Named axes: ``rows`` (outputs), ``columns`` (inputs).
 """

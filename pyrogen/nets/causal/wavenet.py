@@ -1,6 +1,6 @@
 """The WaveNet: a stack of causal dilated convolutions along a sequence.
 
-A layer convolves the zero-padded sequence in training; in sampling, the features under its taps, kept in a ring buffer.
+A layer convolves the zero-padded sequence in training; in sampling, the features under its taps, from a ring buffer.
 
 Named axes, beside those of `pyrogen.nets.causal.network`: ``features`` of the hidden layers, ``taps`` of a kernel.
 """
@@ -31,13 +31,11 @@ class WaveNet(CausalNetwork):
         a^l_i = \sum_t W^l_t h^l_{i - t d_l} + V^l c_i, \qquad g = \tanh(a) \odot \sigma(a'), \qquad
         h^{l+1} = h^l + R^l g^l, \qquad \eta = \operatorname{MLP}\Big(\sum_l S^l g^l\Big).
 
-    The receptive field is the last `reach` positions; an image is a sequence in raster order. A step takes two matrix
-    products a layer, whatever the length.
+    The receptive field is the last `reach` positions; an image is a sequence in raster order.
 
     Reference:
-        van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu (2016), *WaveNet: A
-        Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499; the ring buffers are those of Paine et al. (2016),
-        *Fast Wavenet Generation Algorithm*, https://arxiv.org/abs/1611.09482.
+        van den Oord et al. (2016), *WaveNet: A Generative Model for Raw Audio*, https://arxiv.org/abs/1609.03499; the ring
+        buffers are those of Paine et al. (2016), *Fast Wavenet Generation Algorithm*, https://arxiv.org/abs/1611.09482.
 
     Args:
         grid, inputs, outputs, context, context_map: see `CausalNetwork`; in raster order.
@@ -72,21 +70,22 @@ class WaveNet(CausalNetwork):
         distances = positive_sizes("dilations", dilations) or (1,)
         self.dropout = dropout_probability(dropout)
         self.embed = nn.Conv1d(inputs, features, 1)
-        self.layers = nn.ModuleList(_Layer(features, kernel, distances[n % len(distances)]) for n in range(layers))
+        stack = (_Layer(features, kernel, distances[n % len(distances)]) for n in range(layers))
+        self.layers: Sequence[_Layer] = nn.ModuleList(stack)  # type: ignore[assignment]
         self.head = nn.Sequential(nn.ReLU(), nn.Conv1d(features, features, 1), nn.ReLU(), nn.Conv1d(features, outputs, 1))
         self.project = nn.Conv1d(context, 2 * features * layers, 1, bias=False) if context else None
 
     @property
     def reach(self) -> int:
         """Length of the receptive field, in positions."""
-        return 1 + sum(layer.reach for layer in self._stack)
+        return 1 + sum(layer.reach for layer in self.layers)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """See `CausalNetwork.forward`."""
         embedded: Tensor = self.embed(F.pad(x.flatten(2), (1, -1)))  # (N, features, positions)
         offsets = self._offsets(context)
         features, skips = embedded, torch.zeros_like(embedded)
-        for layer, offset in zip(self._stack, offsets, strict=True):
+        for layer, offset in zip(self.layers, offsets, strict=True):
             window = F.pad(features, (layer.reach, 0))
             gated = layer.gate(F.conv1d(window, layer.weight, layer.bias, dilation=layer.dilation), offset)
             if self.training and self.dropout:
@@ -97,7 +96,7 @@ class WaveNet(CausalNetwork):
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`; the state is the projected context and a ring buffer of features for each layer."""
         like = self.example
-        rings = [like.new_zeros(layer.reach, count, self.features, 1) for layer in self._stack]
+        rings = [like.new_zeros(layer.reach, count, self.features, 1) for layer in self.layers]
         return self._offsets(context), rings, like.new_zeros(count, self.inputs, 1)
 
     def step(self, index: int, previous: Tensor | None, state: State) -> tuple[Tensor, State]:
@@ -105,7 +104,7 @@ class WaveNet(CausalNetwork):
         offsets, rings, nothing = state
         features: Tensor = self.embed(nothing if previous is None else previous)  # (N, features, 1)
         skips = torch.zeros_like(features)
-        for layer, offset, ring in zip(self._stack, offsets, rings, strict=True):
+        for layer, offset, ring in zip(self.layers, offsets, rings, strict=True):
             ages = range(layer.reach, 0, -layer.dilation)
             window = torch.cat([*(ring[(index - age) % layer.reach] for age in ages), features], 2)  # (N, features, taps)
             ring[index % layer.reach] = features  # in place of the oldest
@@ -114,10 +113,6 @@ class WaveNet(CausalNetwork):
             gated = layer.gate(F.conv1d(window, layer.weight, layer.bias), offset)
             features, skips = layer.connect(gated, features, skips)
         return self.head(skips), state
-
-    @property
-    def _stack(self) -> list[_Layer]:
-        return cast("list[_Layer]", list(self.layers))
 
     def _offsets(self, context: Tensor | None) -> Sequence[Tensor | None]:
         """The context projected to the gates of each layer, (N, 2 features, 1 or positions)."""

@@ -1,4 +1,4 @@
-"""Values of which each has a free probability."""
+"""Binary values at a position, and values of which each has a free probability."""
 
 from __future__ import annotations
 
@@ -7,13 +7,47 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn import functional as F
 
-from pyrogen.errors import ConfigurationError
 from pyrogen.nets import positive_size
 
 from ..unit_grid import UnitGrid, grid_index
 from .conditional import Family, choose
 
-__all__ = ["Categorical"]
+__all__ = ["Bernoulli", "Categorical"]
+
+
+class Bernoulli(Family):
+    r"""Values 0 or 1; the network gives their logits :math:`l`: :math:`P(x) = \sigma(l)^x \sigma(-l)^{1-x}`.
+
+    Args:
+        channels: numbers at a position, independent of one another given the positions before.
+        centred: whether the network's input is ``2 x - 1`` in place of ``x``, so that a zero from the padding is no value.
+
+    Example:
+        >>> Bernoulli().log_prob(torch.zeros(2, 1, 3), torch.ones(2, 1, 3)).exp()
+        tensor([[0.5000, 0.5000, 0.5000],
+                [0.5000, 0.5000, 0.5000]])
+    """
+
+    def __init__(self, channels: int = 1, centred: bool = False) -> None:
+        self.channels = self.inputs = self.outputs = self.noise = positive_size("channels", channels)
+        self.centred = centred
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """0 and 1."""
+        return constraints.boolean
+
+    def encode(self, value: Tensor) -> Tensor:
+        """See `Family.encode`."""
+        return 2 * value - 1 if self.centred else value
+
+    def log_prob(self, parameters: Tensor, value: Tensor) -> Tensor:
+        """See `Family.log_prob`."""
+        return -F.binary_cross_entropy_with_logits(parameters, value, reduction="none").sum(1)
+
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """See `Family.draw`."""
+        return (noise < torch.sigmoid(parameters)).to(parameters.dtype)
 
 
 class Categorical(Family):
@@ -23,8 +57,7 @@ class Categorical(Family):
     as tokens are. The channels of a position are independent of one another given the positions before.
 
     Reference:
-        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*,
-        https://arxiv.org/abs/1601.06759.
+        van den Oord, Kalchbrenner, Kavukcuoglu (2016), *Pixel Recurrent Neural Networks*, https://arxiv.org/abs/1601.06759.
 
     Args:
         values: the number of values B, at least 2.
@@ -38,9 +71,7 @@ class Categorical(Family):
     """
 
     def __init__(self, values: int, channels: int = 1, integers: bool = False, one_hot: bool = False) -> None:
-        if positive_size("values", values) < 2:
-            raise ConfigurationError("values must be at least 2, not 1")
-        self.values, self.integers, self.one_hot = values, integers, one_hot
+        self.values, self.integers, self.one_hot = positive_size("values", values, least=2), integers, one_hot
         self.channels = self.noise = positive_size("channels", channels)
         self.inputs = channels * values if one_hot else channels
         self.outputs = channels * values
