@@ -122,9 +122,12 @@ def test_estimates_share_the_graphs_that_they_are_handed():
     pair, graphs = LinearGaussianVAE((3,), latent=2), SharedGraphs("graph")
     log_weights(pair, real(), 5)
     assert graphs.report.graphs == 0
-    for estimator in (IWAE(5, draws=8), ImportanceSampling(40), ImportanceSampling(40, smoothing=False)):
-        estimator.estimate(pair, real(), compile=graphs)
-    assert graphs.report.graphs == 1
+    of_the_guide = [IWAE(5, draws=8), ImportanceSampling(40, defensive=0), ImportanceSampling(40, defensive=0, smoothing=False)]
+    guide_and_prior = [ImportanceSampling(40), ImportanceSampling(40, smoothing=False)]
+    for estimators, recorded in ((of_the_guide, 1), (guide_and_prior, 3)):  # 40 particles; 36 of the guide, 4 of the prior
+        for estimator in estimators:
+            estimator.estimate(pair, real(), compile=graphs)
+        assert graphs.report.graphs == recorded
     none = SharedGraphs(False)
     ImportanceSampling(40).estimate(pair, real(), compile=none)
     assert not none
