@@ -224,20 +224,6 @@ class Autoregressive(Expandable):
             drawn = network.generate(family, noise, context, known, where, compiled, bar)
         return drawn.reshape(leading + self.event_shape)  # (*leading, *event)
 
-    def _leading(self, value: Tensor) -> torch.Size:
-        """The leading dimensions of a value, broadcast with the batch."""
-        split = value.dim() - len(self.event_shape)
-        if split < 0 or value.shape[split:] != self.event_shape:
-            event = ", ".join(map(str, self.event_shape))
-            raise DataError(f"a value must have shape (..., {event}), not {tuple(value.shape)}")
-        try:
-            return torch.Size(torch.broadcast_shapes(value.shape[:split], self.batch_shape))  # type: ignore[no-untyped-call]
-        except RuntimeError:
-            raise ConfigurationError(
-                f"the batch {tuple(self.batch_shape)} of the context does not broadcast with the leading dimensions "
-                f"{tuple(value.shape[:split])} of the value: give one context for each datum, or one that all share"
-            ) from None
-
     def _flat(self, value: Tensor, leading: torch.Size) -> tuple[Tensor, Tensor | None]:
         """Values (N, channels, *grid) and contexts (N, *context_shape)."""
         if self.context is not None:

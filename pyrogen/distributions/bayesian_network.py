@@ -5,7 +5,7 @@ Named axes: ``...`` the batch, ``variables`` the event; a table of a joint distr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -155,6 +155,30 @@ class BayesianNetwork(Expandable):
             DataError: with validation on, a given state does not exist.
         """
         return self._log_sum((), dict(given))
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected state number of each variable, shape (..., variables), exactly; see `marginal`."""
+        return torch.stack([self._expected(name, lambda state: state) for name in self.names], -1)
+
+    @property
+    def variance(self) -> Tensor:
+        """See `torch.distributions.Distribution.variance`; exact, as `mean`."""
+        squares = torch.stack([self._expected(name, torch.square) for name in self.names], -1)
+        return squares - self.mean.square()
+
+    def entropy(self) -> Tensor:
+        """The entropy, in nats, by the chain rule: that of each variable given its parents, exactly; see `marginal`."""
+        total = torch.zeros(self.batch_shape, device=self._device())
+        for node in self._nodes:
+            family = tuple(range(-len(node.parents) - 1, 0))
+            joint, conditional = self.marginal(*node.parents, node.name), node.table(self._device())
+            total = total - (joint * torch.where(joint > 0, conditional, 0)).sum(family)
+        return total
+
+    def _expected(self, name: str, function: Callable[[Tensor], Tensor]) -> Tensor:
+        probabilities = self.marginal(name)  # (..., states)
+        return probabilities @ function(torch.arange(probabilities.shape[-1], device=probabilities.device).to(probabilities))
 
     def __repr__(self) -> str:
         terms = (f"{node.name} | {', '.join(node.parents)}" if node.parents else node.name for node in self._nodes)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import constraints, register_kl
 
 from .unit_grid import Expandable
 
@@ -81,11 +81,32 @@ class ContinuousBernoulli(Expandable):
         far = -1 / torch.expm1(-size) - 1 / size
         return torch.where(small, near, torch.where(self.logits > 0, far, 1 - far))
 
+    @property
+    def variance(self) -> Tensor:
+        r"""The variance :math:`1/\eta^2 - e^\eta/(e^\eta - 1)^2`."""
+        small, size = self._split()
+        square = (self.logits.clamp(-_SERIES_BELOW, _SERIES_BELOW) / 2).square()
+        curvatures = [k * (2 * k - 1) * coefficient / 2 for k, coefficient in enumerate(_LOG_SINHC, start=1)]
+        near = curvatures[0] + _series(square, curvatures[1:])
+        far = size.square().reciprocal() - (-size).exp() / torch.expm1(-size).square()
+        return torch.where(small, near, far)
+
+    def entropy(self) -> Tensor:
+        """The differential entropy, in nats: the log density is linear in the value, so it is taken at the mean."""
+        return -self.log_prob(self.mean)
+
     def _split(self) -> tuple[Tensor, Tensor]:
         """Where the series holds, and absolute logits that are safe for the closed forms, there as well."""
         size = self.logits.abs()
         small = size < _SERIES_BELOW
         return small, torch.where(small, torch.ones_like(size), size)
+
+
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+def _divergence(p: ContinuousBernoulli, q: ContinuousBernoulli) -> Tensor:
+    """The Kullback-Leibler divergence, in nats; both log densities are linear in the value."""
+    mean = p.mean
+    return p.log_prob(mean) - q.log_prob(mean)
 
 
 def _series(square: Tensor, coefficients: Any) -> Tensor:

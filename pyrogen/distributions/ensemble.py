@@ -60,8 +60,20 @@ class Ensemble(Expandable):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log of the average probability, in nats; see `torch.distributions.Distribution.log_prob`."""
+        self._leading(value)
         each = torch.stack([member.log_prob(value) for member in self.members])  # (members, ...)
         return each.logsumexp(0) - math.log(len(self.members))
+
+    @property
+    def mean(self) -> Tensor:
+        """The average of the members' means."""
+        return torch.stack([member.mean for member in self.members]).mean(0)
+
+    @property
+    def variance(self) -> Tensor:
+        """The average of the members' variances, and the variance of their means."""
+        within = torch.stack([member.variance for member in self.members]).mean(0)
+        return within + torch.stack([member.mean for member in self.members]).var(0, correction=0)
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008 - an immutable, as torch has it

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import constraints, register_kl
 
 from pyrogen.errors import ConfigurationError
 
-from .unit_grid import Expandable
+from .unit_grid import Expandable, expected_log_ratio
 
 __all__ = ["Enumerated"]
 
@@ -62,6 +62,9 @@ class Enumerated(Expandable):
         """Log probability, in nats; minus infinity for a vector that is not listed."""
         if self._validate_args:
             self._validate_sample(value)
+        return self._log_prob(value)
+
+    def _log_prob(self, value: Tensor) -> Tensor:
         match = _matches(value, self.states)  # (..., states)
         return torch.where(match, self.logits, -torch.inf).logsumexp(-1)
 
@@ -76,6 +79,23 @@ class Enumerated(Expandable):
     def mean(self) -> Tensor:
         """See `torch.distributions.Distribution.mean`."""
         return self.probs @ self.states.to(self.logits.dtype)
+
+    @property
+    def variance(self) -> Tensor:
+        """See `torch.distributions.Distribution.variance`."""
+        deviation = self.states.to(self.logits.dtype) - self.mean.unsqueeze(-2)  # (..., states, event)
+        return (self.probs.unsqueeze(-1) * deviation.square()).sum(-2)
+
+    def entropy(self) -> Tensor:
+        """The entropy, in nats."""
+        return -expected_log_ratio(self.logits, torch.zeros_like(self.logits), -1)
+
+
+@register_kl(Enumerated, Enumerated)
+def _divergence(p: Enumerated, q: Enumerated) -> Tensor:
+    """The Kullback-Leibler divergence, in nats; infinite where `p` has a vector that `q` does not list."""
+    values = p.states.reshape(-1, *(1 for _ in q.batch_shape), *p.event_shape)  # (states, 1, ..., 1, event)
+    return expected_log_ratio(p.logits, q._log_prob(values).movedim(0, -1), -1)
 
 
 class _OneOf(constraints.Constraint):

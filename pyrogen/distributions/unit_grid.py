@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import constraints, register_kl
 
-__all__ = ["Expandable", "OnGrid", "UnitGrid", "grid_index", "grid_values"]
+from pyrogen.errors import ConfigurationError, DataError
+
+__all__ = ["Expandable", "OnGrid", "UnitGrid", "expected_log_ratio", "grid_index", "grid_values"]
 
 
 class UnitGrid(constraints.Constraint):
@@ -62,8 +64,18 @@ class Expandable(TorchDistribution):
     """A distribution whose `expand` expands the parameters of `arg_constraints`, and keeps all other attributes."""
 
     def expand(self: D, batch_shape: Any, _instance: Any = None) -> D:
-        """See `torch.distributions.Distribution.expand`."""
-        batch_shape = torch.Size(batch_shape)
+        """See `torch.distributions.Distribution.expand`.
+
+        Raises:
+            ConfigurationError: the batch shape does not expand to the one asked for.
+        """
+        batch_shape, own = torch.Size(batch_shape), self.batch_shape
+        fits = zip(reversed(own), reversed(batch_shape), strict=False)
+        if len(own) > len(batch_shape) or any(size not in (1, wanted) for size, wanted in fits):
+            raise ConfigurationError(
+                f"a {type(self).__name__} of batch shape {tuple(own)} does not expand to {tuple(batch_shape)}: only new "
+                "dimensions on the left and those of size 1 can grow"
+            )
         kind = next(kind for kind in type(self).__mro__ if "arg_constraints" in vars(kind))
         new: D = self._get_checked_instance(kind, _instance)  # type: ignore[no-untyped-call]
         # A method that was replaced for one object, as by those who watch it, stays with that object.
@@ -80,6 +92,21 @@ class Expandable(TorchDistribution):
             value: Tensor = getattr(self, name)
             found[name] = value.expand(batch_shape + value.shape[value.dim() - constraint.event_dim :])
         return found
+
+    def _leading(self, value: Tensor) -> torch.Size:
+        """The leading dimensions of a value (..., *event), broadcast with the batch."""
+        split = value.dim() - len(self.event_shape)
+        if split < 0 or value.shape[split:] != self.event_shape:
+            event = ", ".join(map(str, self.event_shape))
+            raise DataError(f"a value must have shape (..., {event}), not {tuple(value.shape)}")
+        try:
+            return torch.Size(torch.broadcast_shapes(value.shape[:split], self.batch_shape))  # type: ignore[no-untyped-call]
+        except RuntimeError:
+            raise ConfigurationError(
+                f"the batch {tuple(self.batch_shape)} of this {type(self).__name__} does not broadcast with the leading "
+                f"dimensions {tuple(value.shape[:split])} of the value: give one context or parameter for each datum, or "
+                "one that all share"
+            ) from None
 
 
 class OnGrid(Expandable):
@@ -98,3 +125,30 @@ class OnGrid(Expandable):
         like = getattr(self, next(iter(self.arg_constraints)))
         values = grid_values(self.bins, like).reshape(-1, *(1 for _ in self.batch_shape))  # (bins, 1, ..., 1)
         return values.expand(-1, *self.batch_shape) if expand else values
+
+    def entropy(self) -> Tensor:
+        """The entropy, in nats, summed over the grid."""
+        log_prob = self.log_prob(self.enumerate_support())  # (bins, ...)
+        return -expected_log_ratio(log_prob, torch.zeros_like(log_prob), 0)
+
+
+@register_kl(OnGrid, OnGrid)
+def _divergence_on_grid(p: OnGrid, q: OnGrid) -> Tensor:
+    """The Kullback-Leibler divergence, in nats, summed over the grid."""
+    if p.bins != q.bins:
+        raise ConfigurationError(f"grids of {p.bins} and {q.bins} bins share no support: there is no divergence")
+    values = p.enumerate_support()
+    return expected_log_ratio(p.log_prob(values), q.log_prob(values), 0)
+
+
+def expected_log_ratio(log_p: Tensor, log_q: Tensor, dim: int) -> Tensor:
+    r"""The sum :math:`\sum_i p_i (\log p_i - \log q_i)` along a dimension; its terms of probability 0 are 0.
+
+    Example:
+        >>> half = torch.tensor([0.5, 0.5, 0.0]).log()
+        >>> expected_log_ratio(half, torch.zeros(3), 0)  # minus the entropy of a coin
+        tensor(-0.6931)
+    """
+    possible = log_p > -torch.inf
+    ratio = torch.where(possible, log_p, 0) - torch.where(possible, log_q, 0)
+    return (log_p.exp() * ratio).sum(dim)

@@ -94,6 +94,16 @@ def test_every_network_is_a_case():
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_a_batch_of_no_rows_has_no_log_probabilities(name):
+    distribution = distribution_of(name, batch=(0,))
+    value = torch.zeros(0, *distribution.event_shape, dtype=torch.float64)
+    log_prob = distribution.log_prob(value)
+    log_prob.sum().backward()
+    assert log_prob.shape == (0,)
+    assert distribution.complete(value, value == 0).shape == value.shape
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_the_jacobian_is_causal(name):
     network = make(name, 2, 3)
     x = torch.randn(16, 2, *network.grid, dtype=torch.float64, requires_grad=True)

@@ -66,7 +66,7 @@ BAD = {
     "a context that does not broadcast": (
         lambda: conditioned(torch.zeros(4, 4)).log_prob(torch.zeros(5, 1, 2, 3)),
         ConfigurationError,
-        r"batch \(4,\) of the context does not broadcast with .* \(5,\)",
+        r"batch \(4,\) of this Autoregressive does not broadcast with .* \(5,\)",
     ),
     "a context of another size": (
         lambda: conditioned(torch.zeros(4, 3)),

@@ -196,8 +196,9 @@ class DiagonalLSTM(Recurrence):
             padded = F.pad(hidden, (0, 0, above, below))  # from above the first pixel to beside the last
             near = torch.cat([padded[:, :, :-1], padded[:, :, 1:]], -1)  # (directions, N, diagonal, 2 * hidden)
             gated = torch.baddbmm(diagonal.flatten(1, 2), near.flatten(1, 2), self.near)  # (directions, N * diagonal, gates)
+            gated = gated.unflatten(1, (count, near.shape[2]))  # (directions, N, diagonal, gates)
             beside = F.pad(memory, (0, 0, above, below))[:, :, 1:]
-            hidden, memory = cell(gated.reshape(2, count, near.shape[2], -1), beside)  # (directions, N, diagonal, hidden)
+            hidden, memory = cell(gated, beside)  # (directions, N, diagonal, hidden)
             outputs.append(hidden)
         both = torch.cat(outputs, 2).index_select(2, self._back)  # (directions, N, positions, hidden)
         both = both.reshape(2, count, height, width, self.hidden)  # (directions, N, height, width, hidden)

@@ -105,11 +105,11 @@ class CausalTransformer(CausalNetwork):
         values = F.linear(x.mT, self.embed.weight)  # (N, n, width)
         tokens = self._offsets(context)[:, :length] + F.pad(values, (0, 0, 1, 0))  # (N, n + 1, width)
         tokens = tokens.flatten(0, 1)  # (tokens, width)
-        attend = partial(_attend_all, count=count, heads=self.heads)
+        attend = partial(_attend_all, count=count, length=length, heads=self.heads)
         for layer in self._layers():
             tokens = _block(tokens, layer, attend, self.dropout if self.training else 0.0)
         parameters: Tensor = self.head(self.norm(tokens))  # (tokens, outputs)
-        return parameters.reshape(count, length, -1).mT  # (N, outputs, n + 1)
+        return parameters.reshape(count, length, self.outputs).mT  # (N, outputs, n + 1)
 
     def start(self, count: int, context: Tensor | None = None) -> State:
         """See `CausalNetwork.start`; the state is the embeddings of the positions, the key/value cache, and the weights."""
@@ -227,12 +227,12 @@ def _block(x: Tensor, layer: _Layer, attend: Callable[[Tensor], Tensor], dropout
     return torch.addmm(x, F.dropout(hidden, dropout) if dropout else hidden, down)
 
 
-def _attend_all(qkv: Tensor, count: int, heads: int) -> Tensor:
+def _attend_all(qkv: Tensor, count: int, length: int, heads: int) -> Tensor:
     """Causal self-attention of all positions in parallel, (N * positions, 3 width) to (N * positions, width)."""
     head = qkv.shape[1] // (3 * heads)
-    q, k, v = qkv.view(count, -1, 3, heads, head).permute(2, 0, 3, 1, 4)  # (N, heads, positions, head) each
+    q, k, v = qkv.view(count, length, 3, heads, head).permute(2, 0, 3, 1, 4)  # (N, heads, positions, head) each
     attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (N, heads, positions, head)
-    return attended.transpose(1, 2).reshape(len(qkv), -1)  # (N * positions, width)
+    return attended.transpose(1, 2).reshape(len(qkv), heads * head)  # (N * positions, width)
 
 
 def _attend_cached(qkv: Tensor, keys: Tensor, values: Tensor, position: int | Tensor) -> Tensor:

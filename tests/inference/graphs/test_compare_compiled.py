@@ -122,7 +122,11 @@ def test_estimates_share_the_graphs_that_they_are_handed():
     pair, graphs = LinearGaussianVAE((3,), latent=2), SharedGraphs("graph")
     log_weights(pair, real(), 5)
     assert graphs.report.graphs == 0
-    of_the_guide = [IWAE(5, draws=8), ImportanceSampling(40, defensive=0), ImportanceSampling(40, defensive=0, smoothing=False)]
+    of_the_guide = [
+        IWAE(5, draws=8),
+        ImportanceSampling(40, defensive=0),
+        ImportanceSampling(40, defensive=0, smoothing=False),
+    ]
     guide_and_prior = [ImportanceSampling(40), ImportanceSampling(40, smoothing=False)]
     for estimators, recorded in ((of_the_guide, 1), (guide_and_prior, 3)):  # 40 particles; 36 of the guide, 4 of the prior
         for estimator in estimators:
