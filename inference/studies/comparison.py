@@ -59,7 +59,7 @@ def compare(
 
     Args:
         pair: the pair; it is moved to the device and run in evaluation mode.
-        data: a `pyrogen.data.Split`, or a batch.
+        data: a `pyrogen.data.Split`, or what `fit` takes; the data set of a loader, from first to last.
         estimators: what to estimate with, for instance ``[ELBO(), IWAE(50), ImportanceSampling(5000)]``.
         device: ``"auto"``, or a device.
         seed: seeds the particles; the caller's generators are left as they were.
@@ -89,7 +89,7 @@ def compare(
     place = own_device(device_named(device))
     pair.to(place)
     batch = evaluation_batch(data, place)
-    described = description(data)
+    described = description(data, batch)
     estimates = []
     graphs = SharedGraphs(compile)
     with joined(place) as processes, forked(place):

@@ -101,7 +101,7 @@ def gaps(
         raise ConfigurationError(
             f"the evidence given is that of {len(best.log_prob)} data, and there are {rows}: compare the same data"
         )
-    return _joined(refinement, best, description(data), refine_steps, fingerprint(pair.state_dict()))
+    return _joined(refinement, best, description(data, batch), refine_steps, fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)

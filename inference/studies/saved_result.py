@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from pyrogen.batch import arguments, length
+from pyrogen.batch import Batch, arguments, length
 from pyrogen.errors import ConfigurationError, DataError
 
 from ..estimators.result_files import read_record, write_netcdf, write_record
@@ -86,18 +86,18 @@ def named(parts: Sequence[T], name: str, what: str) -> T:
     return parts[names.index(name)]
 
 
-def description(data: Any) -> dict[str, Any]:
-    """What a saved result says of its data, a split or a batch: at least `name`, `rows`, `dimensions` and `binarize`.
+def description(data: Any, batch: Batch) -> dict[str, Any]:
+    """What a saved result says of its data, and of them as a batch: at least `name`, `rows`, `dimensions` and `binarize`.
 
     Example:
-        >>> description(torch.zeros(3, 4))
+        >>> description(None, torch.zeros(3, 4))
         {'name': 'batch', 'rows': 3, 'dimensions': 4, 'binarize': 'as given'}
     """
     if hasattr(data, "describe"):
         return dict(data.describe())
-    args, kwargs = arguments(data)
+    args, kwargs = arguments(batch)
     first = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-    return {"name": "batch", "rows": length(data), "dimensions": first[0].numel(), "binarize": "as given"}
+    return {"name": "batch", "rows": length(batch), "dimensions": first[0].numel(), "binarize": "as given"}
 
 
 def plain(value: Any, without: Collection[str] = ()) -> Any:

@@ -107,7 +107,7 @@ def calibration(
             ranks, notes = ranks_among(pair, batch, latents, method, draws, progress)
             found.append(judged(name, ranks, draws, notes, significance))
     settings = dimension_names(latents), tuple(levels), significance
-    return Calibration(found, *settings, description(data), parameters=fingerprint(pair.state_dict()))
+    return Calibration(found, *settings, description(data, given), parameters=fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)

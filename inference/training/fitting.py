@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyrogen import __version__
-from pyrogen.batch import Batch
+from pyrogen.batch import Batch, length
 from pyrogen.checks import PairWarning, preflight
 from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError, PairError
@@ -35,13 +34,14 @@ from ..objectives.objective import Objective, Phase
 from ..weights.evaluation import check_extremes
 from .fused_steps import fused_steps
 from .history import History, Row
+from .loader_batches import LoaderBatches
 from .loop import Loop, Validation, finish_step_on_interrupt
 from .phases import TrainedPhase, parameters_of, phases_of
 from .precision import Precision, require_precision
 from .recorded_steps import RecordedLoss
 from .sharing import require_divisible
-from .trainer import Trainer
-from .training_rows import HostRows, Keep, Rows, rows_of
+from .trainer import Trainer, steps_per_epoch
+from .training_rows import Keep, Rows, batches_of
 
 __all__ = ["DEFAULT_STEPS", "Run", "fit", "linear_warmup"]
 
@@ -132,11 +132,13 @@ def fit(
     Args:
         pair: the pair; it is moved to the device and trained in place. It goes on from the values that it has, and one of
             `Pair.of` from those that Pyro's own SVI has left in Pyro's parameter store; ``fresh=True`` there begins anew.
-        data: a `pyrogen.data.Split`, or a batch (a tensor, or a tuple or dict of tensors).
+        data: a `pyrogen.data.Split`; a batch, which is a tensor, a NumPy array, or a tuple or dict of these; a pandas frame,
+            for a model whose arguments are its columns; a sparse matrix, densified batch by batch; a map-style
+            `torch.utils.data.Dataset`; or a `DataLoader` or an `IterableDataset`, whose batches are taken as they come.
         objective: what to maximise; `ELBO()` if not given.
         epochs: passes over the data; give these or `steps`.
         steps: optimizer steps; give these or `epochs`. Without either there are `DEFAULT_STEPS`.
-        batch_size: data per step, of each process.
+        batch_size: data per step, of each process; that of a loader is its own.
         lr: learning rate of the default optimizer, a fused Adam.
         optimizer: makes another one from the parameters, for instance ``functools.partial(torch.optim.SGD, lr=0.1)``.
         scheduler: ``"cosine"`` (to zero over the run), or makes one from the optimizer; it steps once a step. An objective
@@ -144,7 +146,7 @@ def fit(
         clip: largest global norm of the gradient.
         beta: factor of the divergence in an ELBO, fixed or by step (`linear_warmup`); it never enters an evaluation.
         validation: data for the validation estimate, of the same kinds as `data`.
-        validate_every: epochs between validations.
+        validate_every: epochs between validations. An epoch of data without a length is 1,000 steps.
         validation_estimator: what to validate with; ``ELBO(draws=8)`` if not given. A sampler, which has no density, is not
             validated without it.
         patience: stop after that many validations without a better one, and go back to the best parameters.
@@ -211,7 +213,14 @@ def fit(
     objective = objective or ELBO()
     pair.to(place)
     objective.networks.to(place)
-    rows = rows_of(data, place, keep)
+    rows = batches_of(data, place, keep, batch_size=batch_size, seed=seed)
+    known: dict[str, Any] = {"rows": len(rows), "batch_size": batch_size} if not isinstance(rows, LoaderBatches) else {}
+    if isinstance(rows, LoaderBatches):
+        known = {"batches": rows.per_epoch, "batch_size": getattr(rows.loader, "batch_size", None)}
+        if epochs is not None and rows.per_epoch is None:
+            raise ConfigurationError("the data have no length, and epochs would have no end: give steps")
+        if steps_per_call > 1:
+            raise ConfigurationError(f"steps_per_call={steps_per_call} needs data in memory, not a loader's batches: use 1")
 
     with joined(place) as processes, forked(place):
         if processes.size > 1 and steps_per_call > 1:
@@ -223,10 +232,10 @@ def fit(
         require_divisible(pair, first, objective, processes)
         modules = nn.ModuleList([pair, objective.networks])
         shapes = [(name, tuple(tensor.shape)) for name, tensor in modules.state_dict().items()]
-        processes.require_same("arguments", {"rows": len(rows), "batch_size": batch_size, "steps": steps, "epochs": epochs})
+        processes.require_same("arguments", {**known, "steps": steps, "epochs": epochs})
         processes.require_same("parameters", shapes)
         processes.broadcast([*modules.parameters(), *modules.buffers()])
-        total = steps if steps is not None else int(epochs or 0) * math.ceil(len(rows) / (batch_size * processes.size))
+        total = steps if steps is not None else int(epochs or 0) * steps_per_epoch(rows, batch_size, processes)
         report = CompileReport() if compile else None
         phases = _trained_phases(
             pair,
@@ -253,7 +262,7 @@ def fit(
         )
         if not processes.first:
             torch.manual_seed(stream(seed, processes.rank))
-        identity = {"rows": len(rows), "batch_size": batch_size, "seed": seed, "objective": objective.name}
+        identity = {**known, "seed": seed, "objective": objective.name}
         settings = {"clip": clip, "device": str(place), "compile": compile, "precision": precision}
         if processes.size > 1:
             settings["processes"] = processes.size
@@ -303,22 +312,28 @@ def _require_arguments(numbers: Mapping[str, int | None]) -> None:
             raise ConfigurationError(f"{name} must be at least 1, not {value}")
 
 
-def _first_batch(pair: Pair, rows: Rows, batch_size: int, device: torch.device) -> Batch:
-    """The first rows, on which the pair and the data have been checked."""
-    numbers = torch.arange(min(batch_size, len(rows)), device=getattr(rows, "index_device", device))
-    first = rows.draw(numbers)
+def _first_batch(pair: Pair, rows: Rows | LoaderBatches, batch_size: int, device: torch.device) -> Batch:
+    """The first batch, on which the pair has been checked, and the data: all of them, where they lie in memory."""
+    parts: Iterable[Batch]
+    if isinstance(rows, LoaderBatches):
+        first = rows.at(0)
+        parts, whole = [first], "a loader of one batch" if rows.steps_per_epoch > 1 else None
+    else:
+        first = rows.draw(torch.arange(min(batch_size, len(rows)), device=getattr(rows, "index_device", device)))
+        numbers = rows.parts() if hasattr(rows, "parts") else [None]
+        parts, whole = (rows.draw(part) for part in numbers), f"batch_size={len(rows)}" if len(rows) > batch_size else None
     structure = pair.structure(first)
     preflight(pair, first)
-    if not structure.amortized and len(rows) > batch_size:
+    if not structure.amortized and whole is not None:
         raise PairError(
-            f"{type(pair).__name__} runs on a batch of {batch_size} data as a whole only (it has parameters for each "
+            f"{type(pair).__name__} runs on a batch of {length(first)} data as a whole only (it has parameters for each "
             "datum, as an autoguide with local latents has), and the next batch would meet those of other data: use "
-            f"batch_size={len(rows)}, or a guide that computes its parameters from the data"
+            f"{whole}, or a guide that computes its parameters from the data"
         )
     grey = None
-    for part in rows.parts() if isinstance(rows, HostRows) else [None]:
+    for part in parts:
         try:
-            check_extremes(pair, rows.draw(part))
+            check_extremes(pair, part)
         except PairError as error:
             if error.code != GREY_PIXELS.code:
                 raise

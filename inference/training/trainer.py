@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrogen.batch import Batch, index, length
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.processes import Processes
@@ -29,10 +30,11 @@ from ..objectives.objective import Objective, State
 from ..weights.terms import visit
 from .checkpoints import generator_states, load_parameters, set_generator_states
 from .fused_steps import FusedSteps
+from .loader_batches import LoaderBatches
 from .phases import TrainedPhase
 from .training_rows import Rows
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "steps_per_epoch"]
 
 _STOP_EVERY = 20  # steps between looks at whether to stop, where a look waits for the device
 
@@ -42,10 +44,10 @@ class Trainer:
 
     Args:
         pair: the pair.
-        data: rows to draw batches from.
+        data: where batches come from.
         objective: what is minimised.
         phases: its phases, in their order.
-        batch_size: data per step, of each process.
+        batch_size: data per step, of each process; a loader's batches have its own.
         beta: factor of the divergence, fixed or by step.
         seed: seeds the order of the data.
         device: where the pair is.
@@ -56,7 +58,7 @@ class Trainer:
     def __init__(
         self,
         pair: Pair,
-        data: Rows,
+        data: Rows | LoaderBatches,
         objective: Objective,
         phases: Sequence[TrainedPhase],
         *,
@@ -77,7 +79,8 @@ class Trainer:
         self.done = 0
         self.carried: State = {}
         """What the objective carries to the next step."""
-        self.steps_per_epoch = math.ceil(len(data) / (batch_size * self.processes.size))
+        self.steps_per_epoch = steps_per_epoch(data, batch_size, self.processes)
+        self._count = 0 if isinstance(data, LoaderBatches) else len(data)
         self._known = len(list(pair.parameters()))
         self._orders: dict[int, list[Tensor]] = {}
         self._index_device = getattr(data, "index_device", device)
@@ -93,10 +96,7 @@ class Trainer:
         """
         if self._fused is not None and self._takes_fused_steps(self._fused, limit):
             return
-        rows, weight = self._rows()
-        batch = self.data.draw(rows)
-        if hasattr(self.data, "expect") and self.steps_per_epoch > 1:
-            self.data.expect(self._rows(self.done + 1)[0])
+        batch, weight = self._batch()
         beta = self.beta(self.done) if self.beta_varies else None
         average = partial(self._averaged, weight) if self.processes.size > 1 else None
         for phase in self.phases:
@@ -104,6 +104,20 @@ class Trainer:
                 self.carried = phase.step(self.done, batch, self.carried, beta, average)
         self.done += 1
         self._refuse_late_parameters()
+
+    def _batch(self) -> tuple[Batch, float]:
+        """This process's share of the batch of the next step, and the share's weight."""
+        if isinstance(self.data, LoaderBatches):
+            batch = self.data.at(self.done)
+            if self.processes.size == 1:
+                return batch, 1.0
+            own, weight = self._share(torch.arange(length(batch), device=self.device))
+            return index(batch, own), weight
+        rows, weight = self._rows()
+        batch = self.data.draw(rows)
+        if hasattr(self.data, "expect") and self.steps_per_epoch > 1:
+            self.data.expect(self._rows(self.done + 1)[0])
+        return batch, weight
 
     def _refuse_late_parameters(self) -> None:
         if "pyro_params" in self.pair._modules and len(list(self.pair.parameters())) != self._known:
@@ -114,12 +128,14 @@ class Trainer:
 
     def _takes_fused_steps(self, fused: FusedSteps, limit: int) -> bool:
         """Take the next steps in one call, if that can be."""
+        if isinstance(self.data, LoaderBatches):
+            return False
         count, phase = fused.steps, self.phases[0]
         rows = [self._rows(self.done + i)[0] for i in range(count)] if limit >= count else []
         if not rows or len({None if part is None else len(part) for part in rows}) > 1:
             return False
         if rows[0] is None:
-            every_row = None if count == 1 else torch.arange(len(self.data), device=self._index_device).repeat(count)
+            every_row = None if count == 1 else torch.arange(self._count, device=self._index_device).repeat(count)
             batch = self.data.draw(every_row)
         else:
             batch = self.data.draw(torch.cat([part for part in rows if part is not None]) if count > 1 else rows[0])
@@ -212,7 +228,7 @@ class Trainer:
         """Run the next step's batch and name the sites whose log probability is not finite."""
         if self.objective.needs == "draws":
             return []
-        batch = self.data.draw(self._rows()[0])
+        batch, _ = self._batch()
         with torch.no_grad():
             both = visit(self.pair, batch, self.pair.structure(batch), self.objective.particles)
         sites = [site for program in both for site in program.visited.values()]
@@ -229,7 +245,7 @@ class Trainer:
         epoch, place = divmod(self.done if step is None else step, self.steps_per_epoch)
         if epoch not in self._orders:
             generator = torch.Generator().manual_seed(hash((self.seed, epoch)) % 2**63)
-            count = len(self.data)
+            count = self._count
             whole = self.steps_per_epoch == 1
             order = torch.arange(count, device="cpu") if whole else torch.randperm(count, generator=generator, device="cpu")
             pinned = self._index_device.type == "cuda"  # the host need not wait for the copy
@@ -237,11 +253,20 @@ class Trainer:
             batches = list(torch.split(order, self.batch_size * size))
             self._orders = {known: self._orders[known] for known in self._orders if known == epoch - 1} | {epoch: batches}
         batch = self._orders[epoch][place]
-        if size == 1:
-            return batch, 1.0
+        return (batch, 1.0) if size == 1 else self._share(batch)
+
+    def _share(self, batch: Tensor) -> tuple[Tensor, float]:
+        """This process's share of row numbers, and its weight."""
         own = batch[share(len(batch), self.processes)]
         # A process for which no row is left runs on one that counts for nothing.
         return (own, len(own) / len(batch)) if len(own) else (batch[:1], 0.0)
+
+
+def steps_per_epoch(data: Rows | LoaderBatches, batch_size: int, processes: Processes) -> int:
+    """Steps of a pass over the data, by all processes together."""
+    if isinstance(data, LoaderBatches):
+        return data.steps_per_epoch
+    return math.ceil(len(data) / (batch_size * processes.size))
 
 
 def _mean(values: Sequence[Tensor]) -> float | None:

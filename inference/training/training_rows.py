@@ -1,16 +1,21 @@
-"""Rows to draw training batches from: on the device, or in the host's memory and sent one batch ahead."""
+"""Where training batches come from: rows on the device or in the host's memory, or the batches of a data loader."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from pyrogen.batch import Batch, index, length, map_tensors
+from pyrogen.data.conversion import as_batch, by_rows
 from pyrogen.errors import ConfigurationError
 
-__all__ = ["HostRows", "Keep", "Rows", "rows_of"]
+from .loader_batches import LoaderBatches
+
+__all__ = ["HostRows", "Keep", "Rows", "batches_of"]
 
 Keep: TypeAlias = Literal["auto", "device", "host"]
 """Where training data are kept: on the device, in the host's memory, or on the device if half of what is free holds them."""
@@ -85,14 +90,46 @@ class HostRows:
         return self.split[rows].to(self.device, non_blocking=True)
 
 
-def rows_of(data: Any, device: torch.device, keep: Keep = "device") -> Rows:
-    """Data on a device, or in the host's memory, as rows to draw batches from."""
+class FetchedRows:
+    """Rows that are made into a batch when they are asked for: of a sparse matrix, or of a map-style data set."""
+
+    index_device = torch.device("cpu")
+
+    def __init__(self, count: int, fetch: Callable[[Tensor], Batch], device: torch.device, looked_at: int | None) -> None:
+        self.count, self.fetch, self.device = count, fetch, device
+        self.looked_at = count if looked_at is None else min(count, looked_at)
+        """How many rows are looked at before training, for values that no loss can be trained on."""
+
+    def __len__(self) -> int:
+        return self.count
+
+    def draw(self, rows: Tensor | None = None) -> Batch:
+        """A training batch of those rows, on the device."""
+        rows = torch.arange(self.count, device="cpu") if rows is None else rows
+        return map_tensors(self.fetch(rows), lambda tensor: tensor.to(self.device))
+
+    def parts(self) -> list[Tensor]:
+        """Numbers of the rows that are looked at, in parts that a device holds."""
+        return list(torch.arange(self.looked_at, device="cpu").split(_PART))  # type: ignore[no-untyped-call]
+
+
+def batches_of(
+    data: Any, device: torch.device, keep: Keep = "device", *, batch_size: int = 1, seed: int = 0
+) -> Rows | LoaderBatches:
+    """Where batches of the data come from: rows on a device or in the host's memory, or a loader's batches."""
     if _stay_on_host(data, device, keep):
         return HostRows(data.to("cpu"), device)
     if hasattr(data, "draw"):
         moved: Rows = data.to(device)
         return moved
-    return _TensorRows(map_tensors(data, lambda tensor: tensor.to(device)))
+    if isinstance(data, IterableDataset):
+        data = DataLoader(data, batch_size=batch_size)
+    if isinstance(data, DataLoader):
+        return LoaderBatches(data, device, seed)
+    fetched = by_rows(data)
+    if fetched is not None:
+        return FetchedRows(*fetched, device, looked_at=batch_size if isinstance(data, Dataset) else None)
+    return _TensorRows(map_tensors(as_batch(data), lambda tensor: tensor.to(device)))
 
 
 def _stay_on_host(data: Any, device: torch.device, keep: Keep) -> bool:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.batch import Batch, arguments, device_of, index, length, map_tensors
+from pyrogen.data.conversion import as_batch
 from pyrogen.errors import NotPerDatum, PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.matching import check_observed, grey
@@ -44,7 +45,7 @@ def evaluation(pair: Pair) -> Iterator[None]:
 
 
 def evaluation_batch(data: Any, device: torch.device | None = None) -> Batch:
-    """All data of a split or a batch as one batch, the same at each call; on a device, or where they are.
+    """All data of a split, or of what `as_batch` takes, as one batch; on a device, or where they are.
 
     Example:
         >>> evaluation_batch((torch.zeros(3), torch.ones(3)), torch.device("meta"))[0].device.type
@@ -53,7 +54,8 @@ def evaluation_batch(data: Any, device: torch.device | None = None) -> Batch:
     if hasattr(data, "fixed"):
         batch: Batch = (data if device is None else data.to(device)).fixed()
         return batch
-    return data if device is None else map_tensors(data, lambda tensor: tensor.to(device))
+    batch = as_batch(data)
+    return batch if device is None else map_tensors(batch, lambda tensor: tensor.to(device))
 
 
 def require_per_datum(pair: Pair, batch: Batch, use: str = "an estimate", *, together: bool = False) -> Structure:

@@ -102,7 +102,7 @@ class ContinuousBernoulli(Expandable):
         return small, torch.where(small, torch.ones_like(size), size)
 
 
-@register_kl(ContinuousBernoulli, ContinuousBernoulli)
+@register_kl(ContinuousBernoulli, ContinuousBernoulli)  # type: ignore[no-untyped-call, untyped-decorator]
 def _divergence(p: ContinuousBernoulli, q: ContinuousBernoulli) -> Tensor:
     """The Kullback-Leibler divergence, in nats; both log densities are linear in the value."""
     mean = p.mean

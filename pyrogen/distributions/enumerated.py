@@ -91,7 +91,7 @@ class Enumerated(Expandable):
         return -expected_log_ratio(self.logits, torch.zeros_like(self.logits), -1)
 
 
-@register_kl(Enumerated, Enumerated)
+@register_kl(Enumerated, Enumerated)  # type: ignore[no-untyped-call, untyped-decorator]
 def _divergence(p: Enumerated, q: Enumerated) -> Tensor:
     """The Kullback-Leibler divergence, in nats; infinite where `p` has a vector that `q` does not list."""
     values = p.states.reshape(-1, *(1 for _ in q.batch_shape), *p.event_shape)  # (states, 1, ..., 1, event)

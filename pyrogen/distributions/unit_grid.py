@@ -132,7 +132,7 @@ class OnGrid(Expandable):
         return -expected_log_ratio(log_prob, torch.zeros_like(log_prob), 0)
 
 
-@register_kl(OnGrid, OnGrid)
+@register_kl(OnGrid, OnGrid)  # type: ignore[no-untyped-call, untyped-decorator]
 def _divergence_on_grid(p: OnGrid, q: OnGrid) -> Tensor:
     """The Kullback-Leibler divergence, in nats, summed over the grid."""
     if p.bins != q.bins:

@@ -108,7 +108,7 @@ def posterior(
         for method in found
         if method is not standard
     ]
-    return Posteriors(found, agreements, chosen, description(data), parameters=fingerprint(pair.state_dict()))
+    return Posteriors(found, agreements, chosen, description(data, batch), parameters=fingerprint(pair.state_dict()))
 
 
 @dataclass(frozen=True)

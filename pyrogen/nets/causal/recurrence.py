@@ -196,7 +196,7 @@ class DiagonalLSTM(Recurrence):
             padded = F.pad(hidden, (0, 0, above, below))  # from above the first pixel to beside the last
             near = torch.cat([padded[:, :, :-1], padded[:, :, 1:]], -1)  # (directions, N, diagonal, 2 * hidden)
             gated = torch.baddbmm(diagonal.flatten(1, 2), near.flatten(1, 2), self.near)  # (directions, N * diagonal, gates)
-            gated = gated.unflatten(1, (count, near.shape[2]))  # (directions, N, diagonal, gates)
+            gated = gated.reshape(2, count, near.shape[2], 4 * self.hidden)  # (directions, N, diagonal, gates)
             beside = F.pad(memory, (0, 0, above, below))[:, :, 1:]
             hidden, memory = cell(gated, beside)  # (directions, N, diagonal, hidden)
             outputs.append(hidden)

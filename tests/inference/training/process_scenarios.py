@@ -20,6 +20,7 @@ import pyro.distributions as dist
 import torch
 from pyro.infer.autoguide import AutoNormal
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from pyrogen import Pair
 from pyrogen.cli import main as cli
@@ -68,6 +69,19 @@ def equal_graph(folder, rank):
 
 def equal_whole(folder, rank):
     return doubled(64, 51, False)
+
+
+def looped(mode):
+    """A run on the batches of a loader: eight rows, of which each process takes four, and a last one of three."""
+    x = torch.randn(51, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    pair = Drawless()
+    loader = DataLoader(TensorDataset(x), batch_size=8, shuffle=True)
+    run = fit(pair, loader, epochs=2, lr=0.02, log_every=1, compile=mode, seed=4)
+    return {"losses": [row["loss"] for row in run.history], "pair": pair.state_dict(), "steps": run.steps}
+
+
+def equal_loader(folder, rank):
+    return looped("graph")
 
 
 class Regressed(ELBO):

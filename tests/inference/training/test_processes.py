@@ -38,6 +38,7 @@ TOGETHER = (
     "nonfinite",
     "failing",
     "two_phases",
+    "equal_loader",
     "compared",
     "shared_site",
     "local_guide",
@@ -102,6 +103,15 @@ def test_two_processes_follow_both_phases_of_one(together):
         assert_same(first[part], second[part])
         for key, value in one[part].items():
             torch.testing.assert_close(first[part][key], value, rtol=1e-6, atol=1e-8)
+
+
+def test_two_processes_share_the_batches_of_a_loader(together):
+    first, second = values(together, "equal_loader")
+    one = scenarios.looped(False)
+    assert_same(first["pair"], second["pair"])
+    torch.testing.assert_close(torch.tensor(first["losses"]), torch.tensor(one["losses"]), rtol=1e-9, atol=1e-9)
+    for key, value in one["pair"].items():
+        torch.testing.assert_close(first["pair"][key], value, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize(
