@@ -27,6 +27,7 @@ from .studies.prediction import reconstruct, sample, traverse
 from .studies.refinement import Refinement, refine
 from .studies.simulation import simulate
 from .studies.simulation_based_calibration import Calibration, calibration
+from .training.callbacks import Callback, TensorBoard, Training
 from .training.checkpoints import load_checkpoint, restore
 from .training.fitting import Run, fit, linear_warmup
 from .training.own_loop import CompiledSVI, compiled_svi
@@ -45,6 +46,7 @@ __all__ = [
     "BlockEstimate",
     "Bracket",
     "Calibration",
+    "Callback",
     "Comparison",
     "CompileReport",
     "CompiledSVI",
@@ -76,6 +78,8 @@ __all__ = [
     "ScoreFunction",
     "StickingTheLanding",
     "TemperedSMC",
+    "TensorBoard",
+    "Training",
     "Transition",
     "Usage",
     "calibration",

@@ -32,6 +32,7 @@ from ..graphs import Compile, CompileReport, require_compile
 from ..objectives.elbo import ELBO
 from ..objectives.objective import Objective, Phase
 from ..weights.evaluation import check_extremes
+from .callbacks import Callback, TensorBoard, Training, as_callbacks
 from .fused_steps import fused_steps
 from .history import History, Row
 from .loader_batches import LoaderBatches
@@ -108,6 +109,7 @@ def fit(
     log_every: int = 100,
     seed: int = 0,
     progress: bool = True,
+    callbacks: Sequence[Callback | Callable[[Training, Row], Any]] = (),
     tensorboard: bool = False,
     config: Mapping[str, Any] | None = None,
     compile: Compile = False,
@@ -158,7 +160,9 @@ def fit(
         log_every: steps between rows of the history.
         seed: seeds initial ``pyro.param`` values, batches and draws; the caller's generators are left as they were.
         progress: show a progress bar.
-        tensorboard: write TensorBoard curves, too.
+        callbacks: `Callback` objects, which are told of steps, rows, validations, checkpoints and the end, may add columns
+            to the history and stop the run; a function is called with the `Training` and each row.
+        tensorboard: write TensorBoard curves into the directory, too.
         config: what to record in ``config.yaml`` beside these arguments.
         compile: True records the pair's run as a graph of tensor operations and compiles it, which makes steps several
             times faster and costs some seconds once; ``"graph"`` records without a compiler; ``"auto"`` does what pays, and
@@ -208,6 +212,9 @@ def fit(
         raise ConfigurationError(f"steps_per_call={steps_per_call} needs compile=True, 'graph' or 'auto'")
     if resume and directory is None:
         raise ConfigurationError("resume=True needs the directory of the run")
+    if tensorboard and directory is None:
+        raise ConfigurationError("tensorboard=True needs a directory to write to")
+    hooks = as_callbacks(callbacks)
     place = own_device(device_named(device))
     path = None if directory is None else Path(directory)
     objective = objective or ELBO()
@@ -283,6 +290,8 @@ def fit(
         checked = None
         if validation is not None:
             checked = Validation(validation, validation_estimator or ELBO(draws=8), place, seed, processes)
+        if tensorboard and written is not None:
+            hooks.append(TensorBoard(written / "tensorboard"))
         loop = Loop(
             trainer,
             total=total,
@@ -291,7 +300,8 @@ def fit(
             patience=patience,
             path=path,
             identity=identity,
-            history=History(written, tensorboard=tensorboard and processes.first),
+            history=History(written),
+            callbacks=hooks,
         )
         if resuming and path is not None:
             loop.resume(path)

@@ -1,12 +1,10 @@
-"""What a run measured as it went: rows that are kept, written to a CSV file and, if wished, to TensorBoard."""
+"""What a run measured as it went: rows that are kept, and written to a CSV file."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 from typing import Any, TypeAlias
-
-from pyrogen.errors import ConfigurationError
 
 __all__ = ["History", "Row"]
 
@@ -18,31 +16,19 @@ Row: TypeAlias = dict[str, Any]
   several phases, a column ``loss.NAME`` for each, None where the phase was not taken since the last row.
 - ``validation``: the validation estimate of log p(x), in nats per datum, or None where it was not measured.
 - ``beta``: factor of the divergence at the last step; ``steps_per_second``.
-- what the objective measured, averaged as the loss is.
+- what the objective measured, averaged as the loss is; what callbacks added.
 """
 
-_PLACES = ("step", "epoch", "seconds")  # of these TensorBoard has no curve
-_COLUMNS = (*_PLACES, "loss", "validation", "beta", "steps_per_second")  # of a run that has no row yet
+_COLUMNS = ("step", "epoch", "seconds", "loss", "validation", "beta", "steps_per_second")  # of a run that has no row yet
 
 
 class History:
-    """Rows of a run, and the files that they go to."""
+    """Rows of a run, and the file that they go to."""
 
-    def __init__(self, directory: Path | None, *, tensorboard: bool = False) -> None:
+    def __init__(self, directory: Path | None) -> None:
         self.rows: list[Row] = []
         self.path = None if directory is None else directory / "history.csv"
         self._columns: list[str] = []
-        self._writer: Any = None
-        if tensorboard:
-            if directory is None:
-                raise ConfigurationError("tensorboard=True needs a directory to write to")
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise ConfigurationError(
-                    "tensorboard=True needs the package tensorboard: install pyrogen[tensorboard]"
-                ) from error
-            self._writer = SummaryWriter(str(directory / "tensorboard"))
 
     def start(self, rows: list[Row]) -> None:
         """Begin a file with the rows of the part of the run that was done before."""
@@ -50,22 +36,13 @@ class History:
         self._write_all()
 
     def add(self, row: Row) -> None:
-        """Add a row to all places."""
+        """Add a row."""
         self.rows.append(row)
         if set(row) - set(self._columns):
             self._write_all()
         elif self.path is not None:
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
-        if self._writer is not None:
-            for name, value in row.items():
-                if name not in _PLACES and value is not None:
-                    self._writer.add_scalar(name, value, row["step"])
-
-    def close(self) -> None:
-        """Flush what is buffered."""
-        if self._writer is not None:
-            self._writer.close()
 
     def _write_all(self) -> None:
         """Write the file anew, with the columns of all rows."""

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from pyrogen.errors import CheckpointError, NonFiniteLoss, ProcessError
+from pyrogen.errors import CheckpointError, ConfigurationError, NonFiniteLoss, ProcessError
 from pyrogen.pair import Pair
 from pyrogen.processes import Processes
 from pyrogen.randomness import forked
@@ -23,6 +23,7 @@ from pyrogen.run_directory import forget_results
 from ..estimators.estimate import Estimator
 from ..estimators.shares import estimate_in_shares
 from ..weights.evaluation import evaluation_batch, grey_pixels_allowed
+from .callbacks import Callback, Training
 from .checkpoints import CHECKPOINT, load_checkpoint, save_checkpoint
 from .history import History, Row
 from .trainer import Trainer
@@ -63,6 +64,7 @@ class Loop:
         path: Path | None,
         identity: dict[str, Any],
         history: History,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.trainer, self.total, self.validate = trainer, total, validate
         self.processes = trainer.processes
@@ -75,6 +77,8 @@ class Loop:
         self.saved: int | None = None
         self.stopped_early = False
         self.snapshot = (time.perf_counter(), trainer.state())
+        self.callbacks = list(callbacks)
+        self.training = Training(trainer.pair, total, path, first=self.processes.first)
 
     def resume(self, path: Path) -> None:
         """Take over the checkpoint of a directory, which the first process reads for all."""
@@ -104,15 +108,16 @@ class Loop:
         Raises:
             ProcessError: another process is gone; the last checkpoint is named.
         """
-        self.trainer.interrupted = interrupted.is_set
+        self.trainer.interrupted = lambda: interrupted.is_set() or self.training.stopping
         try:
             self._run(progress=progress and self.processes.first)
         except ProcessError as error:
-            self.history.close()
             if self.path is None or self.saved is None:
                 raise
             kept = f"{self.path / CHECKPOINT} holds the run as of step {self.saved}, resume=True goes on"
             raise ProcessError(f"{error}. {kept}") from error
+        finally:
+            self._call("on_end")
 
     def _run(self, *, progress: bool) -> None:
         trainer = self.trainer
@@ -122,6 +127,7 @@ class Loop:
             while trainer.done < self.total and not self.stopped_early:
                 trainer.step(self._steps_to_event())
                 done, last = trainer.done, trainer.done == self.total
+                self._call("on_step")
                 validating = self.validate is not None and (done % self.validate_every == 0 or last)
                 if done % self.log_every == 0 or validating or last:
                     self._check_losses()
@@ -139,7 +145,10 @@ class Loop:
                         "steps_per_second": (done - logged[1]) / (now - logged[0]),
                     }
                     logged = (now, done)
-                    self.history.add(row)
+                    if validation is not None:
+                        self._call("on_validation", validation)
+                    self._call("on_row", row)
+                    self.history.add({name: _number(name, value) for name, value in row.items()})
                     bar.update(done - bar.n)
                     shown = {"nats": -losses["loss"]} if "loss" in losses else losses
                     bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items()}, refresh=False)
@@ -151,19 +160,36 @@ class Loop:
                     if self.path is not None:
                         self._check_losses()
                         self._save(trainer.state(), self.before + time.perf_counter() - start)
-                if stopping:
+                if stopping and self.processes.any(self.training.stopping):
+                    self.stopped_early = True
+                elif stopping:
                     kept = f"; {self.path / CHECKPOINT} holds the run, resume=True goes on" if self.path else ""
-                    self.history.close()
                     raise KeyboardInterrupt(f"stopped after step {done}{kept}")
         if self.best["pair"] is not None:
             trainer.pair.load_state_dict(self.best["pair"])
-        self.history.close()
 
     def _steps_to_event(self) -> int:
         """Steps until something is to be done between two steps."""
         done = self.trainer.done
+        if any(self._wants(callback, "on_step") for callback in self.callbacks):
+            return 1
         every = [self.log_every, self.checkpoint_every, *([] if self.validate is None else [self.validate_every])]
         return min(self.total - done, *(period - done % period for period in every))
+
+    @staticmethod
+    def _wants(callback: Callback, event: str) -> bool:
+        return getattr(type(callback), event) is not getattr(Callback, event)
+
+    def _call(self, event: str, *args: Any) -> None:
+        """Tell the callbacks of an event; what they draw, and the mode that they leave the pair in, is undone."""
+        for callback in self.callbacks:
+            if self._wants(callback, event):
+                self.training.step, self.training.rows = self.trainer.done, self.history.rows
+                mode = self.trainer.pair.training
+                with forked(self.trainer.device):
+                    getattr(callback, event)(self.training, *args)
+                if self.trainer.pair.training != mode:
+                    self.trainer.pair.train(mode)
 
     def _validated(self) -> float:
         assert self.validate is not None
@@ -203,6 +229,7 @@ class Loop:
             save_checkpoint({**state, **extra}, path)
         self.processes.wait()
         self.saved = state["step"]
+        self._call("on_checkpoint", path)
         return path
 
     def _fail(self, step: int, phase: str) -> None:
@@ -216,7 +243,6 @@ class Loop:
         trainer.load(state, "the last good state")
         path = None if self.path is None else str(self._save(state, self.before))
         where = f"sites {', '.join(repr(s) for s in sites)}" if sites else "no single site (their sum overflowed)"
-        self.history.close()
         loss = "the loss" if len(trainer.phases) == 1 else f"the loss of phase '{phase}'"
         raise NonFiniteLoss(
             f"{loss} at step {step} is not finite; log_prob is not finite at {where}. The pair is back at step "
@@ -227,6 +253,16 @@ class Loop:
             path,
             phase,
         )
+
+
+def _number(name: str, value: Any) -> float | int | None:
+    """A value of a row as a plain number, for files to hold it."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    try:
+        return float(value.detach() if isinstance(value, torch.Tensor) else value)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"a callback put {name}={value!r} into a row of the history: put a number") from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from wrong_guides import KINDS
 
 from pyrogen.cli import main
 from pyrogen.inference import Comparison
@@ -101,8 +102,21 @@ def test_pixelvae(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 
 def test_coverage_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run(monkeypatch, "../benchmarks/coverage.py", "--models", "4", "--particles", "100", "--temperatures", "8")
-    assert "| ELBO, good " in capsys.readouterr().out
+    run(
+        monkeypatch,
+        "../benchmarks/coverage.py",
+        "--models",
+        "4",
+        "--wrong",
+        "1",
+        "--particles",
+        "100",
+        "--temperatures",
+        "8",
+    )
+    out = capsys.readouterr().out
+    assert "| ELBO, good " in out
+    assert out.count("guide alone") == len(KINDS)
 
 
 def test_transformer_sampling_benchmark() -> None:
