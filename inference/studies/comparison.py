@@ -23,6 +23,7 @@ from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device
 from pyrogen.randomness import forked
 from pyrogen.report import format_table, plots
+from pyrogen.report.comparison_table import latex_table, markdown_table
 from pyrogen.report.records import check_record
 from pyrogen.report.wording import measured
 from pyrogen.run_directory import fingerprint
@@ -220,6 +221,47 @@ class Comparison(SavedResult):
     def plot(self, kind: Literal["overview", "bounds", "khat", "cost"] = "overview") -> Figure:
         """Draw the estimates, the bounds against the number of particles, the k-hat of each datum, or nats against cost."""
         return cast("Figure", getattr(plots, kind)(self.record()))
+
+    def to_markdown(self) -> str:
+        """The table in Markdown, as ``print`` shows it."""
+        return markdown_table(self.record())
+
+    def to_latex(self) -> str:
+        """The table as a ``tabular`` of LaTeX, which needs the package booktabs."""
+        return latex_table(self.record())
+
+    def to_dataframe(self, *, per_datum: bool = False, labels: Any = None) -> Any:
+        """The numbers as a pandas frame.
+
+        Args:
+            per_datum: a row for each datum and estimate, with ``log_prob`` and ``standard_error`` in nats, ``khat``,
+                ``ess``, and whether the estimate has ``missed`` mass or is ``untrusted``; else a row for each estimate.
+            labels: what to call the data by, such as classes, shape (data,), as a column of the former.
+
+        Raises:
+            ConfigurationError: there are not as many labels as data, or labels without `per_datum`.
+        """
+        import pandas
+
+        if labels is not None and (not per_datum or len(labels) != len(self.estimates[0].log_prob)):
+            raise ConfigurationError(f"labels are one for each datum, with per_datum=True: there are {len(labels)}")
+        if not per_datum:
+            return pandas.DataFrame(self.record()["rows"])
+        parts = []
+        for estimate in self.estimates:
+            columns: dict[str, Any] = {
+                "estimator": estimate.name,
+                "kind": estimate.kind,
+                "datum": range(len(estimate.log_prob)),
+            }
+            if labels is not None:
+                columns["label"] = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+            for name in ("log_prob", "standard_error", "khat", "ess"):
+                value = getattr(estimate, name)
+                columns[name] = math.nan if value is None else value.double().cpu().numpy()
+            columns["missed"], columns["untrusted"] = self.missed(estimate.name).cpu(), estimate.untrusted().cpu()
+            parts.append(pandas.DataFrame(columns))
+        return pandas.concat(parts, ignore_index=True)
 
     def to_arviz(self) -> Any:
         """The comparison as an ``arviz.InferenceData``.

@@ -1,4 +1,4 @@
-"""The comparison as a table for the terminal: every estimate with its error, its diagnostics and its cost.
+"""The comparison as a table, for the terminal, Markdown and LaTeX: every estimate with its error, diagnostics and cost.
 
 Where the full table does not fit, a compact one with two lines an estimate is printed instead. What must not be trusted is
 marked by an exclamation mark where it stands, and explained below the table. A record is what `load_record` returns; a
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["COLUMNS", "format_table", "print_table", "table"]
+__all__ = ["COLUMNS", "format_table", "latex_table", "markdown_table", "print_table", "table"]
 
 COLUMNS = {
     "name": "estimator",
@@ -83,9 +83,8 @@ def print_table(record: Mapping[str, Any], console: Console | None = None) -> No
     console.print()
     if any(row.get("gradients") for row in record["rows"]):
         console.print(Text("∇: evaluations with the gradient of each", style="dim"))
-    for row in record["rows"]:
-        for reason in failings(row):
-            console.print(Text(f"! {plain(row['name'])}: {reason}", style="yellow"))
+    for reason in _reasons(record, ""):
+        console.print(Text(reason, style="yellow"))
     for sentence in record.get("sentences", []):
         console.print(Text(plain(sentence)))
 
@@ -107,6 +106,41 @@ def format_table(record: Mapping[str, Any], width: int = 110) -> str:
     console = Console(file=text, width=width, color_system=None, force_terminal=False, force_jupyter=False, highlight=False)
     print_table(record, console)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def markdown_table(record: Mapping[str, Any]) -> str:
+    """The table as one of Markdown, with the reasons for its marks below it.
+
+    Example:
+        >>> row = {"name": "ELBO", "kind": "lower", "nats": -30.1, "error": 0.02, "seconds": 0.4}
+        >>> print(markdown_table({"data": {}, "rows": [row]}).splitlines()[2][:34])
+        | ELBO | lower | -30.100 ± 0.020 |
+    """
+    check_record(record)
+    lines = [[" ".join(title.split()) for title in COLUMNS.values()]]
+    lines.append([":--" if key in ("name", "kind") else "--:" for key in COLUMNS])
+    lines += [[text.replace("|", r"\|") for text in cells(row).values()] for row in record["rows"]]
+    reasons = _reasons(record, "- ")
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + [""] * bool(reasons) + reasons)
+
+
+def latex_table(record: Mapping[str, Any]) -> str:
+    """The table as a ``tabular`` of LaTeX with the rules of booktabs, the reasons for its marks in comments below it."""
+    import pandas
+
+    check_record(record)
+    rows = [dict(zip(COLUMNS.values(), cells(row).values(), strict=True)) for row in record["rows"]]
+    frame = pandas.DataFrame(rows).rename(columns=lambda title: " ".join(title.split()))
+    text = frame.style.format(escape="latex").format_index(escape="latex", axis=1).hide(axis=0)
+    made: str = text.to_latex(hrules=True, column_format="ll" + "r" * (len(COLUMNS) - 2))
+    for letter, command in {"±": r"$\pm$", "∇": r"$\nabla$", "–": "--", "<": "$<$", ">": "$>$"}.items():
+        made = made.replace(letter, command)
+    return made + "".join(f"{reason}\n" for reason in _reasons(record, "% "))
+
+
+def _reasons(record: Mapping[str, Any], before: str) -> list[str]:
+    """Why the marked numbers of a table are marked, a line for each reason."""
+    return [f"{before}! {plain(row['name'])}: {reason}" for row in record["rows"] for reason in failings(row)]
 
 
 def _style(key: str, text: str) -> str:

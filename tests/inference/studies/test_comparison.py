@@ -158,6 +158,43 @@ def test_pictures(table, kind):
     assert table.plot(kind).axes
 
 
+def test_tables_for_papers_and_frames(oracle, table):
+    names = ["ELBO", "IWAE(10)", "IS(2000)", "Exact"]
+    lines = table.to_markdown().splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == names
+    assert len({line.count("|") for line in lines[:6]}) == 1
+    latex = table.to_latex()
+    assert latex.count(r"\\") == 5
+    assert latex.count(r"$\pm$") >= 4
+    assert "±" not in latex
+    assert latex.splitlines()[0] == r"\begin{tabular}{" + "ll" + "r" * (lines[0].count("|") - 3) + "}"
+    means = table.to_dataframe().set_index("name")["nats"]
+    data = table.to_dataframe(per_datum=True, labels=torch.arange(60) % 3)
+    assert len(data) == 4 * 60
+    assert data["datum"].max() == 59
+    assert set(data["label"]) == {0, 1, 2}
+    for name in names:
+        own = data[data["estimator"] == name]
+        np.testing.assert_array_equal(own["log_prob"], table[name].log_prob)
+        assert own["log_prob"].mean() == pytest.approx(means[name])
+        assert own["khat"].notna().all() == (name == "IS(2000)")
+    with pytest.raises(ConfigurationError, match="one for each datum, with per_datum=True: there are 59"):
+        table.to_dataframe(per_datum=True, labels=range(59))
+    with pytest.raises(ConfigurationError, match="with per_datum=True"):
+        table.to_dataframe(labels=range(60))
+
+
+def test_marks_of_a_table_are_explained_in_markdown_and_latex():
+    torch.manual_seed(1)
+    pair = LinearGaussianVAE((6,), latent=3, guide="full").double()
+    pair.set_exact_guide(scale=0.3)
+    found = compare(pair, torch.randn(20, 6, dtype=torch.float64), [ImportanceSampling(1000)])
+    reasons = found.to_markdown().split("\n\n")[1].splitlines()
+    assert reasons
+    assert all(reason.startswith("- ! IS(1000): ") for reason in reasons)
+    assert [line for line in found.to_latex().splitlines() if line.startswith("% ! IS(1000): ")]
+
+
 def test_binarization_is_stated_with_the_result():
     data = load("digits", binarize="dynamic")
     found = compare(VAE(data.shape, latent=2, hidden=(8,)), data.test[:20], [ELBO(draws=2)])
