@@ -9,7 +9,6 @@ the probability that it is on, drawn anew in every epoch, and once for the held-
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import torch
 
@@ -31,9 +30,8 @@ def main() -> None:
 
     data = load("digits", binarize="dynamic")
     torch.manual_seed(0)
-    arguments: dict[str, Any] = {"latent": 8, "hidden": [200]}
     run = fit(
-        VAE(data.shape, **arguments),
+        VAE(data.shape, latent=8, hidden=(200,)),
         data.train,
         validation=data.validation,
         epochs=options.epochs,
@@ -41,9 +39,7 @@ def main() -> None:
         lr=2e-3,
         scheduler="cosine",
         checkpoint_every=10,
-        directory=options.directory,
-        # With this the command line can take over: pyrogen sample runs/demo, pyrogen compare runs/demo --estimators ...
-        config={"pair": "vae", "args": arguments, "data": "digits", "binarize": "dynamic"},
+        directory=options.directory,  # from which the command line goes on: pyrogen compare runs/demo --estimators ...
     )
     table = compare(run.pair, data.test[: options.rows], [ELBO(), IWAE(50), ImportanceSampling(options.particles)])
     table.save(options.directory)

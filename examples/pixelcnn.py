@@ -35,18 +35,15 @@ def main() -> None:
 
     data = load(options.data, binarize="dynamic")
     torch.manual_seed(0)
-    arguments = {"features": options.features, "layers": options.layers, "dropout": 0.2}
     run = fit(
-        PixelCNNModel(data.shape, **arguments),
+        PixelCNNModel(data.shape, features=options.features, layers=options.layers, dropout=0.2),
         data.train,
         validation=data.validation,
         epochs=options.epochs,
         batch_size=64,
         lr=2e-3,
         scheduler="cosine",
-        directory=options.directory,
-        # With this the command line can take over: pyrogen sample runs/pixelcnn, pyrogen compare runs/pixelcnn.
-        config={"pair": "pixelcnn", "args": arguments, "data": options.data, "binarize": "dynamic"},
+        directory=options.directory,  # from which the command line goes on: pyrogen sample runs/pixelcnn
     )
     table = compare(run.pair, data.test[: options.rows], [Exact()])
     table.save(options.directory)

@@ -23,15 +23,16 @@ from .studies.inference_gaps import Gaps, gaps
 from .studies.joint import JointEvidence, joint_evidence
 from .studies.latent_usage import Usage, usage
 from .studies.posteriors import Posteriors, posterior
-from .studies.prediction import reconstruct, sample, traverse
+from .studies.prediction import encode, interpolate, reconstruct, sample, traverse
 from .studies.refinement import Refinement, refine
 from .studies.simulation import simulate
 from .studies.simulation_based_calibration import Calibration, calibration
 from .training.callbacks import Callback, TensorBoard, Training
 from .training.checkpoints import load_checkpoint, restore
-from .training.fitting import Run, fit, linear_warmup
+from .training.fitting import fit, linear_warmup
 from .training.own_loop import CompiledSVI, compiled_svi
 from .training.precision import Precision
+from .training.run import Run
 from .weights.chunks import log_weights
 
 __all__ = [
@@ -85,8 +86,10 @@ __all__ = [
     "calibration",
     "compare",
     "compiled_svi",
+    "encode",
     "fit",
     "gaps",
+    "interpolate",
     "joint_evidence",
     "linear_warmup",
     "load_checkpoint",

@@ -27,6 +27,7 @@ from .programs.networks import holders_of, networks_of
 from .programs.probe import probe
 from .programs.pyro_store import Inheritance
 from .programs.structure import Structure
+from .registry.rebuilding import Rebuildable
 from .sampler import Sampler
 
 __all__ = ["Pair"]
@@ -35,7 +36,7 @@ _running: list[tuple[Pair, dict[str, Tensor], dict[str, Any]]] = []
 """The pairs whose parameters are in Pyro's store, innermost last, with the values and constraints that were there before."""
 
 
-class Pair(nn.Module):
+class Pair(Rebuildable, nn.Module):
     """A model and a guide of the same signature, with their parameters.
 
     Implement `model(batch)` and `guide(batch)` as Pyro programs. Put what belongs to one datum inside

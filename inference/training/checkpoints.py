@@ -16,7 +16,7 @@ import pyro
 import torch
 from torch import nn
 
-from pyrogen.batch import Batch
+from pyrogen.batch import Batch, map_tensors
 from pyrogen.errors import CheckpointError
 from pyrogen.pair import Pair
 from pyrogen.run_directory import CHECKPOINT
@@ -25,6 +25,7 @@ from pyrogen.saving import replace_file
 __all__ = [
     "CHECKPOINT",
     "generator_states",
+    "load_best",
     "load_checkpoint",
     "restore",
     "save_checkpoint",
@@ -78,23 +79,31 @@ def _from_one_phase(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "version": _VERSION, "networks": {}, "phases": {"loss": phase}}
 
 
-def restore(pair: Pair, path: Path | str, batch: Batch) -> Pair:
+def restore(pair: Pair, path: Path | str, batch: Batch | None = None) -> Pair:
     """Give a pair the parameters of a checkpoint, the best ones where the run validated with patience.
 
     Args:
         pair: a pair built as the one that was fitted.
         path: the file, or the run directory that holds it.
-        batch: some data, for a pair whose ``pyro.param`` parameters are made in its first run.
+        batch: some data, for a pair whose ``pyro.param`` parameters are made in its first run; those that the checkpoint
+            holds if not given.
 
     Raises:
         CheckpointError: see `load_checkpoint`; or the pair's parameters have other names or shapes.
     """
-    state = load_checkpoint(path)
-    with pyro.get_param_store().scope():  # whose values, of other sizes maybe, would all be replaced
-        pair.initialise(batch)
-    best = (state.get("best") or {}).get("pair")
-    load_parameters(pair, best or state["pair"], path)
+    load_best(pair, load_checkpoint(path), path, batch)
     return pair
+
+
+def load_best(pair: Pair, state: Mapping[str, Any], path: Path | str, batch: Batch | None = None) -> None:
+    """Give a pair the parameters of a checkpoint that has been read; see `restore`."""
+    parameters = (state.get("best") or {}).get("pair") or state["pair"]
+    batch = state.get("example") if batch is None else batch
+    if batch is not None and pair.state_dict().keys() != parameters.keys():
+        batch = map_tensors(batch, lambda tensor: tensor.to(next(pair.parameters(), tensor).device))
+        with pyro.get_param_store().scope():  # whose values, of other sizes maybe, would all be replaced
+            pair.initialise(batch)
+    load_parameters(pair, parameters, path)
 
 
 def load_parameters(pair: nn.Module, parameters: Mapping[str, Any], path: Path | str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -17,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyrogen import __version__
-from pyrogen.batch import Batch, length
+from pyrogen.batch import Batch, index, length
 from pyrogen.checks import PairWarning, preflight
 from pyrogen.devices import device_named
 from pyrogen.errors import ConfigurationError, PairError
@@ -25,6 +24,7 @@ from pyrogen.pair import Pair
 from pyrogen.processes import joined, own_device, stream
 from pyrogen.programs.faults import GREY_PIXELS
 from pyrogen.randomness import forked
+from pyrogen.registry.rebuilding import recipe
 from pyrogen.run_directory import CHECKPOINT, remove_run
 
 from ..estimators.estimate import Estimator
@@ -40,11 +40,12 @@ from .loop import Loop, Validation, finish_step_on_interrupt
 from .phases import TrainedPhase, parameters_of, phases_of
 from .precision import Precision, require_precision
 from .recorded_steps import RecordedLoss
+from .run import Run
 from .sharing import require_divisible
 from .trainer import Trainer, steps_per_epoch
 from .training_rows import Keep, Rows, batches_of
 
-__all__ = ["DEFAULT_STEPS", "Run", "fit", "linear_warmup"]
+__all__ = ["DEFAULT_STEPS", "fit", "linear_warmup"]
 
 DEFAULT_STEPS = 3000
 """How long to train where nobody says it: minutes for what is small, and an end in sight for what is not."""
@@ -54,22 +55,6 @@ PerPhase: TypeAlias = T | Mapping[str, T]
 """One for all phases of the objective, or one for each by name."""
 
 Scheduler: TypeAlias = Literal["cosine"] | Callable[[Optimizer], LRScheduler]
-
-
-@dataclass
-class Run:
-    """What `fit` gives back."""
-
-    pair: Pair
-    """The fitted pair, in evaluation mode."""
-    history: list[Row]
-    steps: int
-    """Steps done in all."""
-    directory: Path | None
-    config: dict[str, Any] = field(default_factory=dict)
-    stopped_early: bool = False
-    compiled: CompileReport | None = None
-    """What was recorded and compiled, if that was asked for."""
 
 
 def linear_warmup(steps: int, start: float = 0.0) -> Callable[[int], float]:
@@ -204,6 +189,7 @@ def fit(
     _require_arguments({**counts, "steps_per_call": steps_per_call})
     if not pair.has_density and validation_estimator is None:
         validation = None
+    validation_estimator = validation_estimator or ELBO(draws=8)
     if patience is not None and validation is None:
         raise ConfigurationError("patience needs validation data")
     require_compile(compile)
@@ -236,6 +222,7 @@ def fit(
             )
         torch.manual_seed(seed)
         first = _first_batch(pair, rows, batch_size, place)
+        example = index(first, slice(2)) if pair.structure(first).amortized else first
         require_divisible(pair, first, objective, processes)
         modules = nn.ModuleList([pair, objective.networks])
         shapes = [(name, tuple(tensor.shape)) for name, tensor in modules.state_dict().items()]
@@ -270,11 +257,15 @@ def fit(
         if not processes.first:
             torch.manual_seed(stream(seed, processes.rank))
         identity = {**known, "seed": seed, "objective": objective.name}
-        settings = {"clip": clip, "device": str(place), "compile": compile, "precision": precision}
+        settings = {"clip": clip, "patience": patience, "device": str(place), "compile": compile, "precision": precision}
+        if validation is not None:
+            settings["validation"] = validation_estimator.name
         if processes.size > 1:
             settings["processes"] = processes.size
         record = {
             **(config or {}),
+            **(getattr(data, "loaded", None) or {}),
+            "built": recipe(pair),
             "fit": {**identity, "steps": total, **_described(phases, scheduler), **_gradient(objective), **settings},
             "versions": {"pyrogen": __version__, "torch": str(torch.__version__), "pyro": str(pyro.__version__)},
         }
@@ -289,7 +280,7 @@ def fit(
             (written / "config.yaml").write_text(yaml.safe_dump(record, sort_keys=False))
         checked = None
         if validation is not None:
-            checked = Validation(validation, validation_estimator or ELBO(draws=8), place, seed, processes)
+            checked = Validation(validation, validation_estimator, place, seed, processes)
         if tensorboard and written is not None:
             hooks.append(TensorBoard(written / "tensorboard"))
         loop = Loop(
@@ -301,6 +292,7 @@ def fit(
             path=path,
             identity=identity,
             history=History(written),
+            example=example,
             callbacks=hooks,
         )
         if resuming and path is not None:
@@ -311,7 +303,7 @@ def fit(
         with finish_step_on_interrupt() as interrupted, pyro.validation_enabled(False):
             loop.run(interrupted, progress=progress)
     modules.eval()
-    return Run(pair, loop.history.rows, trainer.done, path, record, loop.stopped_early, report)
+    return Run(pair, loop.history.rows, trainer.done, path, record, loop.stopped_early, report, example)
 
 
 def _require_arguments(numbers: Mapping[str, int | None]) -> None:

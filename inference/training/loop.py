@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from pyrogen.batch import Batch
 from pyrogen.errors import CheckpointError, ConfigurationError, NonFiniteLoss, ProcessError
 from pyrogen.pair import Pair
 from pyrogen.processes import Processes
@@ -64,6 +65,7 @@ class Loop:
         path: Path | None,
         identity: dict[str, Any],
         history: History,
+        example: Batch,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.trainer, self.total, self.validate = trainer, total, validate
@@ -72,6 +74,7 @@ class Loop:
         self.validate_every = validate_every * trainer.steps_per_epoch
         self.checkpoint_every = checkpoint_every * trainer.steps_per_epoch
         self.patience, self.path, self.identity, self.history = patience, path, identity, history
+        self.example = example
         self.best: dict[str, Any] = {"validation": -math.inf, "misses": 0, "pair": None}
         self.before = 0.0
         self.saved: int | None = None
@@ -222,6 +225,8 @@ class Loop:
             "best": self.best,
             "seconds": seconds,
             "history": self.history.rows,
+            "stopped_early": self.stopped_early,
+            "example": self.example,
             **({"processes": own} if self.processes.size > 1 else {}),
         }
         if self.processes.first:

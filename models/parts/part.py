@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrogen.registry.rebuilding import Rebuildable
+
 __all__ = ["SCALE_FLOOR", "Net", "Part", "elementwise", "made_net", "positive"]
 
 SCALE_FLOOR = 1e-4
@@ -23,7 +25,7 @@ Net: TypeAlias = nn.Module | Callable[[int], nn.Module]
 """A network, or what makes one from a number of outputs."""
 
 
-class Part(nn.Module, ABC):
+class Part(Rebuildable, nn.Module, ABC):
     """A module whose call returns a Pyro distribution.
 
     To write one, subclass, make the networks in ``__init__``, and define ``forward(*context)``. It must

@@ -18,13 +18,13 @@ from pyrogen.errors import ConfigurationError, PairError, PyrogenError
 from pyrogen.registry.construct import one_line, split_tokens
 from pyrogen.registry.names import suggestion, unknown
 
-from . import check, compare, data, examine, fit, models, report, sample
+from . import check, compare, data, examine, fit, models, predict, report
 
 __all__ = ["COMMANDS", "Command", "main"]
 
 
 class Command(Protocol):
-    """A module that is a command; its docstring is the command's help.
+    """A module, or an object, that is a command; its docstring is the command's help.
 
     To add one, write the module and name it in `COMMANDS`. It imports at its head nothing that imports torch.
     """
@@ -43,7 +43,11 @@ COMMANDS: dict[str, Command] = {
     "fit": fit,
     "compare": compare,
     "examine": examine,
-    "sample": sample,
+    "sample": predict.Sample(),
+    "encode": predict.Encode(),
+    "reconstruct": predict.Reconstruct(),
+    "interpolate": predict.Interpolate(),
+    "log-prob": predict.LogProb(),
     "report": report,
     "data": data,
     "models": models,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,11 +25,10 @@ from .pictures import save_pictures
 
 if TYPE_CHECKING:
     from pyrogen.data import Dataset
-    from pyrogen.inference import Run
 
 __all__ = ["add_arguments", "run"]
 
-_UNRECORDED = ("config", "name", "resume", "overwrite", "progress", "fit", "versions", "tokens")
+_UNRECORDED = ("config", "name", "resume", "overwrite", "progress", "built", "fit", "versions", "tokens")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -69,7 +67,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--log-every", type=int, default=100, help="steps between rows of history.csv")
     add("--tensorboard", action=yes_no, default=False, help="write TensorBoard curves, too")
     add("--progress", action=yes_no, default=None, help="show a progress bar; as if on a terminal")
-    # A run's own config.yaml holds these two beside the options.
+    # A run's own config.yaml holds these beside the options.
+    add("--built", type=dict | None, default=None, help=SUPPRESS)
     add("--fit", type=dict | None, default=None, help=SUPPRESS)
     add("--versions", type=dict | None, default=None, help=SUPPRESS)
 
@@ -107,7 +106,6 @@ def run(options: Namespace) -> None:
         "config": {**kept, "pair": absolute(name), "args": given, "directory": str(directory)},
     }
     with processes_on(options.device) as processes:
-        start = time.perf_counter()
         processes.from_first(lambda: _make_room(directory, resume=options.resume, overwrite=options.overwrite))
         if processes.first:
             print(_heading(dataset), flush=True)
@@ -118,10 +116,9 @@ def run(options: Namespace) -> None:
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(_how_to_go_on(str(error), directory, processes.size)) from error
         if processes.first:
-            seconds = time.perf_counter() - start
             rows = dataset.validation if dataset.validation is not None else dataset.test
             missing = save_pictures(done.pair, rows, directory, seed=options.seed)
-            print(_summary(name, done, seconds, best=options.patience is not None))
+            print(done)
             for picture, reason in missing.items():
                 print(f"no {picture}: {reason}")
             print(f"checkpoint, history, configuration and pictures are in {directory}")
@@ -158,17 +155,6 @@ def _heading(dataset: Dataset) -> str:
         f"{dataset.name}: {len(dataset.train):,} data of shape {dataset.shape} to train on, {held}; "
         f"binarization: {dataset.train.binarize}"
     )
-
-
-def _summary(name: str, done: Run, seconds: float, *, best: bool) -> str:
-    # Counted afterwards: the parameters of Pyro functions are made in their first run.
-    parameters = sum(parameter.numel() for parameter in done.pair.parameters())
-    text = f"{name}: {parameters:,} parameters, fitted in {done.steps:,} steps, {seconds:.1f} s"
-    validations = [row["validation"] for row in done.history if row["validation"] is not None]
-    if not validations:
-        return text
-    value = max(validations) if best else validations[-1]
-    return f"{text}{', stopped early' if done.stopped_early else ''}; validation ELBO {value:.2f} nats per datum"
 
 
 def _slug(name: str) -> str:

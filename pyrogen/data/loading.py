@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,12 @@ def load(
     """
     preparation = Preparation(binarize, labels, validation, test, scale, seed)
     read, location = _reader(source)
-    return prepare(read(location, labels=labels, seed=seed), preparation)
+    dataset = prepare(read(location, labels=labels, seed=seed), preparation)
+    found = str(source)[: -len(location)] + ",".join(_absolute(part) for part in location.split(",")) if location else source
+    loaded = {"data": str(found), **vars(preparation)}
+    loaded["data_seed"] = loaded.pop("seed")
+    parts = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
+    return replace(dataset, **{name: replace(part, loaded=loaded) for name, part in parts.items() if part is not None})
 
 
 def from_arrays(
@@ -141,6 +147,11 @@ def _reader(source: str | Path) -> tuple[Reader, str]:
         return SUFFIXES[suffix], str(source)
     known = [form for form, _ in FAMILIES.values()] + [f"FILE{suffix}" for suffix in SUFFIXES]
     raise ConfigurationError(f"unknown source {str(source)!r}: give one of {'; '.join(known)}")
+
+
+def _absolute(path: str) -> str:
+    """A path that holds in every folder; what is no path stays as it is."""
+    return str(Path(path).resolve()) if Path(path).exists() else path
 
 
 def _rows(where: str, values: npt.ArrayLike | Tensor, labels: npt.ArrayLike | Tensor | None) -> RawRows:

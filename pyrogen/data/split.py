@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -38,6 +38,7 @@ class Split:
         name: data set and purpose, such as `"mnist/test"`.
         binarize: how the values were made binary.
         seed: the seed of the splitting and of the draws.
+        loaded: what `load` made it from, by the names that ``pyrogen fit`` has for its options; `None` if it did not.
         evaluation: the draw that `fixed` gives if `binarize` is `"dynamic"`, bool, (data, event); otherwise
             `None`.
 
@@ -57,6 +58,7 @@ class Split:
     binarize: Binarization = "none"
     seed: int = 0
     evaluation: Tensor | None = None
+    loaded: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         # Shapes only: a look at the values would wait for the device. `rows.py` has looked at them.

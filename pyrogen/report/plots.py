@@ -12,7 +12,7 @@ from .curves import bounds, bracket, training
 from .diagnostics import cost, khat, overview
 from .gaps import gap_picture
 from .posteriors import agreement_picture
-from .predictions import completions, reconstructions, samples, traversal
+from .predictions import completions, interpolation, reconstructions, samples, traversal
 from .units import latents
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "completions",
     "cost",
     "gap_picture",
+    "interpolation",
     "khat",
     "latents",
     "overview",

@@ -22,7 +22,7 @@ from .style import BLUE, GREY, VERMILION, legend, looks, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["completions", "reconstructions", "samples", "traversal"]
+__all__ = ["completions", "interpolation", "reconstructions", "samples", "traversal"]
 
 
 @styled
@@ -107,8 +107,22 @@ def traversal(traversal: ArrayLike, limit: int = 16) -> Figure:
     The means have shape `(latent_dims, steps, C, H, W)` or `(latent_dims, steps, D)`.
     """
     data = checked(traversal, "traversal", 2)[:limit]
-    title = "One latent coordinate moved at a time, the most varied one first"
     names = [f"latent {place}." for place in range(1, len(data) + 1)]
+    return _walks(data, names, "One latent coordinate moved at a time, the most varied one first", ("low", "high"))
+
+
+@styled
+def interpolation(walks: ArrayLike, limit: int = 16) -> Figure:
+    """Draw how the model's mean changes on the way from one datum to another.
+
+    The means have shape `(n, steps, C, H, W)` or `(n, steps, D)`.
+    """
+    data = checked(walks, "walks", 2)[:limit]
+    names = [f"walk {place}" for place in range(1, len(data) + 1)]
+    return _walks(data, names, "From one datum to another, through their latents", ("one", "other"))
+
+
+def _walks(data: Array, names: list[str], title: str, ends: tuple[str, str]) -> Figure:
     if data.ndim == 3 and data.shape[2] == 2:
         figure, axes = plane(title)
         handles: list[Any] = []
@@ -118,8 +132,8 @@ def traversal(traversal: ArrayLike, limit: int = 16) -> Figure:
         return figure
     if data.ndim == 3:
         labels = [[name if step == data.shape[1] // 2 else "" for step in range(data.shape[1])] for name in names]
-        return strips(list(data), labels, title, "low to high, downwards")
-    return mosaic(list(data), names, title, below="low  →  high")
+        return strips(list(data), labels, title, f"{ends[0]} to {ends[1]}, downwards")
+    return mosaic(list(data), names, title, below=f"{ends[0]}  →  {ends[1]}")
 
 
 def _moved_points(above: Array, below: Array) -> Figure:

@@ -125,7 +125,8 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda run: (run / "config.yaml").write_text("pair: !!python/object/apply:os.getcwd []\n"),
         "config.yaml cannot be read as YAML",
     ),
-    "no pair": (lambda run: change(run, "pair: vae", "pear: vae"), "config.yaml does not say which pair"),
+    "no pair": (lambda run: cut(run, "pair: vae", "built:"), "config.yaml does not say all that the pair is built of"),
+    "no data": (lambda run: cut(run, "data: digits"), "config.yaml does not say where the data of the run are from"),
     "another pair": (lambda run: change(run, "pair: vae", "pair: discrete-vae"), "it belongs to a pair built with other"),
     "unknown pair": (lambda run: change(run, "pair: vae", "pair: vaee"), "config.yaml: no pair is called 'vaee': did you"),
     "other arguments": (lambda run: change(run, "latent: 3", "latent: 4"), "has another shape for"),
@@ -179,6 +180,11 @@ def test_an_error_in_the_users_model_can_be_found(tmp_path: Path, capsys: pytest
     assert "--traceback" in error
     assert main([*words, "--traceback"]) == 2
     assert 'wrong.py", line 2, in model' in capsys.readouterr().err
+
+
+def cut(run: Path, *lines: str) -> None:
+    for line in lines:
+        change(run, line, f"no_{line}")
 
 
 def change(run: Path, before: str, after: str) -> None:
