@@ -93,6 +93,22 @@ def test_pixelcnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     assert main(["compare", "pixelcnn"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("own_loop.py", ["--steps", "3", "--particles", "20", "--compile", "graph"]),
+        ("lightning_loop.py", ["--epochs", "1", "--rows", "5"]),
+        ("accelerate_loop.py", ["--epochs", "1", "--rows", "5"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")  # of the loops
+def test_loops_of_others(
+    name: str, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, name, *words)
+    assert "nats per datum" in capsys.readouterr().out
+
+
 def test_pixelvae(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     run(monkeypatch, "pixelvae.py", "--steps", "4", "--layers", "1", "--features", "4", "--latent", "3")
     rows = capsys.readouterr().out.splitlines()[1:]
