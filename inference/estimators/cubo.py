@@ -9,10 +9,10 @@ import math
 from dataclasses import replace
 
 from pyrogen.errors import ConfigurationError, require_at_least
+from pyrogen.pareto import diagnosed_log_mean
 
 from ..weights.chunks import Block
 from ..weights.memory import DEFAULT_MAX_BYTES
-from ..weights.pareto import diagnosed_log_mean
 from .estimate import BlockEstimate, Estimate, Estimator
 
 __all__ = ["CUBO"]

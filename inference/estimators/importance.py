@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import ConfigurationError, require_at_least
+from pyrogen.pareto import log_mean, smooth
 
 from ..weights.chunks import Block, Chunk
 from ..weights.defensive import Curvature, defensive_chunks, guide_is_gaussian, prior_can_stand_in
 from ..weights.memory import DEFAULT_MAX_BYTES
-from ..weights.pareto import log_mean, smooth
 from .estimate import BlockEstimate, Curve, Draws, Estimate, Estimator, Kind
 from .standard_errors import central_quantile
 

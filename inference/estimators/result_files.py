@@ -1,5 +1,8 @@
 """Results as files: plain values as JSON, posterior draws as ArviZ holds them.
 
+ArviZ holds groups of variables in an ``InferenceData`` of its own, and from version 1, which needs Python 3.12, in a
+``DataTree`` of xarray. Files of the one can be read with the other.
+
 Axes: chains, draws, data.
 """
 
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,17 @@ from torch import Tensor
 from pyrogen.errors import DataError
 from pyrogen.saving import replace_file
 
-__all__ = ["as_chains", "as_draws", "load_arviz", "read_netcdf", "read_record", "write_netcdf", "write_record"]
+__all__ = [
+    "arviz_data",
+    "arviz_group",
+    "as_chains",
+    "as_draws",
+    "load_arviz",
+    "read_netcdf",
+    "read_record",
+    "write_netcdf",
+    "write_record",
+]
 
 
 def write_record(directory: str | Path, name: str, record: Mapping[str, Any]) -> Path:
@@ -48,9 +61,9 @@ def read_record(directory: str | Path, name: str) -> dict[str, Any]:
 
 
 def write_netcdf(path: str | Path, found: Any) -> None:
-    """Write an ``arviz.InferenceData`` to a file."""
+    """Write what `arviz_data` made to a file."""
     with replace_file(path) as temporary:
-        found.to_netcdf(str(temporary))
+        found.to_netcdf(str(temporary), engine="h5netcdf")
 
 
 def read_netcdf(path: str | Path) -> Any:
@@ -59,8 +72,12 @@ def read_netcdf(path: str | Path) -> Any:
     Raises:
         DataError: the file is missing or damaged.
     """
+    arviz = load_arviz()
     try:
-        return load_arviz().from_netcdf(str(path))
+        if _has_inference_data(arviz):
+            return arviz.from_netcdf(str(path))
+        with arviz.from_netcdf(str(path), engine="h5netcdf") as found:
+            return found.load()  # for the file may be replaced
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged or missing ({error}): save the result again") from error
 
@@ -71,6 +88,33 @@ def load_arviz() -> Any:
         warnings.simplefilter("ignore", FutureWarning)
         import arviz
     return arviz
+
+
+def arviz_data(groups: Mapping[str, Any]) -> Any:
+    """Groups, each an ``xarray.Dataset``, as ArviZ holds them."""
+    arviz = load_arviz()
+    if _has_inference_data(arviz):
+        return arviz.InferenceData(**groups)
+    import xarray
+
+    return xarray.DataTree.from_dict(dict(groups))
+
+
+def arviz_group(values: Mapping[str, Any], dims: Sequence[str] = (), attrs: Mapping[str, Any] | None = None) -> Any:
+    """Arrays of draws (chains, draws, ...) as a group; `dims` are the names of the axes after these two."""
+    import xarray
+
+    variables = {}
+    for name, value in values.items():
+        names = ["chain", "draw", *dims]
+        names += [f"{name}_dim_{place}" for place in range(value.ndim - len(names))]
+        variables[name] = xarray.Variable(names, value)
+    sizes = {dim: size for variable in variables.values() for dim, size in variable.sizes.items()}
+    return xarray.Dataset(variables, {dim: range(size) for dim, size in sizes.items()}, dict(attrs or {}))
+
+
+def _has_inference_data(arviz: Any) -> bool:
+    return int(arviz.__version__.partition(".")[0]) < 1
 
 
 def as_chains(value: Tensor) -> Any:

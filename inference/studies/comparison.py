@@ -29,7 +29,7 @@ from pyrogen.report.wording import measured
 from pyrogen.run_directory import fingerprint
 
 from ..estimators.estimate import Curve, Draws, Estimate, Estimator
-from ..estimators.result_files import as_chains, as_draws, load_arviz, read_netcdf
+from ..estimators.result_files import arviz_data, arviz_group, as_chains, as_draws, read_netcdf
 from ..estimators.shares import estimate_in_shares
 from ..estimators.standard_errors import mean_and_error
 from ..graphs import Compile, SharedGraphs
@@ -264,7 +264,7 @@ class Comparison(SavedResult):
         return pandas.concat(parts, ignore_index=True)
 
     def to_arviz(self) -> Any:
-        """The comparison as an ``arviz.InferenceData``.
+        """The comparison as ArviZ holds it: an ``InferenceData``, or a ``DataTree`` from version 1 on.
 
         Groups: ``posterior``, the draws (chain, draw, data, ...) of the estimate that has them; ``log_likelihood``, of each
         datum at each draw; ``estimates``, every estimate's log_prob, standard_error, khat and ess, by estimator and datum.
@@ -274,7 +274,6 @@ class Comparison(SavedResult):
         """
         import xarray
 
-        arviz = load_arviz()
         unknown = torch.full_like(self.estimates[0].log_prob, math.nan)
         columns = {}
         for name in ("log_prob", "standard_error", "khat", "ess"):
@@ -283,16 +282,15 @@ class Comparison(SavedResult):
             columns[name] = ("estimator", "data"), torch.stack(rows).numpy()
         estimates = xarray.Dataset(columns, coords={"estimator": [estimate.name for estimate in self.estimates]})
         drawn = next((estimate.draws for estimate in self.estimates if estimate.draws is not None), None)
-        groups = arviz.InferenceData()
+        groups = {}
         if drawn is not None:
-            groups = arviz.from_dict(
-                posterior={name: as_chains(value) for name, value in drawn.latents.items()},
-                posterior_attrs={} if drawn.chains is None else {"markov_chains": drawn.chains},
-                log_likelihood={"x": as_chains(drawn.log_likelihood)},
-                dims={**{name: ["data"] for name in drawn.latents}, "x": ["data"]},
-            )
-        groups.add_groups({"estimates": estimates}, warn_on_custom_groups=False)
-        return groups
+            chains = {} if drawn.chains is None else {"markov_chains": drawn.chains}
+            latents = {name: as_chains(value) for name, value in drawn.latents.items()}
+            groups = {
+                "posterior": arviz_group(latents, ["data"], chains),
+                "log_likelihood": arviz_group({"x": as_chains(drawn.log_likelihood)}, ["data"]),
+            }
+        return arviz_data({**groups, "estimates": estimates})
 
     def _draws(self) -> dict[str, Any]:
         return {_NETCDF: self.to_arviz()}
@@ -346,7 +344,7 @@ def _error(estimate: Estimate) -> float:
 
 def _saved_draws(path: Path) -> Draws | None:
     found = read_netcdf(path) if path.exists() else None
-    if found is None or "posterior" not in found.groups():
+    if found is None or not hasattr(found, "posterior"):
         return None
     return Draws(
         latents={str(name): as_draws(values) for name, values in found.posterior.items()},

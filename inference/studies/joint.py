@@ -23,7 +23,7 @@ from pyrogen.run_directory import fingerprint
 from ..estimators.joint_density import JointDensity
 from ..estimators.mcmc.bridge_sampling import bridge
 from ..estimators.mcmc.chains import ChainSettings, Health, health, run_chains
-from ..estimators.result_files import load_arviz, read_netcdf
+from ..estimators.result_files import arviz_data, arviz_group, read_netcdf
 from ..weights.evaluation import evaluation
 from .saved_result import SavedResult, plain, restored
 
@@ -87,8 +87,8 @@ class JointEvidence(SavedResult):
         return {"version": 1, **plain(self, without=["latents"])}
 
     def to_arviz(self) -> Any:
-        """The draws as an ``arviz.InferenceData`` with the group ``posterior``."""
-        return load_arviz().from_dict(posterior={name: value.cpu().numpy() for name, value in self.latents.items()})
+        """The draws as ArviZ holds them, in the group ``posterior``."""
+        return arviz_data({"posterior": arviz_group({name: value.cpu().numpy() for name, value in self.latents.items()})})
 
     def _draws(self) -> dict[str, Any]:
         return {_NETCDF: self.to_arviz()}

@@ -47,7 +47,7 @@ class SavedResult:
         return restored(cls, record)
 
     def _draws(self) -> dict[str, Any]:
-        """The draws as ``arviz.InferenceData``, by the names of their files."""
+        """The draws as ArviZ holds them, by the names of their files."""
         return {}
 
     def save(self, directory: str | Path) -> Path:

@@ -18,7 +18,7 @@ from pyrogen.randomness import forked
 from pyrogen.report.calibration import calibration_picture, format_calibration
 from pyrogen.run_directory import fingerprint
 
-from ..estimators.result_files import load_arviz
+from ..estimators.result_files import arviz_data
 from ..weights.evaluation import evaluation_batch
 from .posteriors.posterior_draws import dimension_names
 from .saved_result import SavedResult, description, named, plain, restored
@@ -169,7 +169,7 @@ class Calibration(SavedResult):
         return {"version": 1, **plain(self, without=["methods"]), "rows": self.rows(), "methods": methods}
 
     def to_arviz(self) -> Any:
-        """The ranks as an ``arviz.InferenceData``: group ``ranks``, a variable for each method, (simulation, dimension)."""
+        """The ranks as ArviZ holds them: group ``ranks``, a variable for each method, (simulation, dimension)."""
         import xarray
 
         columns = {
@@ -177,9 +177,7 @@ class Calibration(SavedResult):
             for method in self.methods
         }
         ranks = xarray.Dataset(columns, coords={"dimension": list(self.dimensions)})
-        found = load_arviz().InferenceData()
-        found.add_groups({"ranks": ranks}, warn_on_custom_groups=False)
-        return found
+        return arviz_data({"ranks": ranks})
 
     def plot(self) -> Figure:
         """Draw distribution functions of the ranks with simultaneous bands, and histograms."""

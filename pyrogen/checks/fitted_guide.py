@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyrogen.active_units import is_active
 from pyrogen.batch import index
+from pyrogen.pareto import smooth
 from pyrogen.programs.run import Site
 from pyrogen.programs.traces import innermost
 
@@ -43,8 +44,6 @@ def khats(subject: Subject) -> Tensor | None:
         Yao, Vehtari, Simpson & Gelman 2018, Yes, but Did It Work?: Evaluating Variational Inference,
         https://arxiv.org/abs/1802.02538
     """
-    from arviz import psislw  # slow to load
-
     structure = subject.structure
     if structure.objections or not structure.latents:
         return None
@@ -59,12 +58,12 @@ def khats(subject: Subject) -> Tensor | None:
         terms = [_per_datum(site, structure.nesting) for site in model.visited.values()]
         terms += [-_per_datum(site, structure.nesting) for site in guide.visited.values()]
         weights.append(sum(terms[1:], terms[0]))  # (particles or 1, data)
-    log_weight = torch.cat(weights).T.double()  # (data, particles)
-    if log_weight.shape[1] != _PARTICLES or not bool(torch.isfinite(log_weight).all()):
+    log_weight = torch.cat(weights).double()  # (particles, data)
+    if len(log_weight) != _PARTICLES or not bool(torch.isfinite(log_weight).all()):
         return None
-    spread = log_weight.max(1).values - log_weight.min(1).values
-    _, khat = psislw(log_weight.cpu().numpy())
-    return torch.as_tensor(khat).masked_fill(spread.cpu() < 1e-3, -torch.inf)  # equal weights have no tail
+    spread = log_weight.max(0).values - log_weight.min(0).values
+    _, khat = smooth(log_weight)
+    return khat.cpu().masked_fill(spread.cpu() < 1e-3, -torch.inf)  # equal weights have no tail
 
 
 @dataclass(frozen=True)

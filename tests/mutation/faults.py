@@ -210,7 +210,7 @@ _TABLE: dict[tuple[str, str], list[tuple[str, str, str]]] = {
             "torch.where(other.untrusted(), other.log_prob,",
         ),
     ],
-    ("inference/weights/pareto.py", f"{_ESTIMATORS} {_WEIGHTS}"): [
+    ("pyrogen/pareto.py", f"{_ESTIMATORS} {_WEIGHTS}"): [
         ("k-hat without its prior", "(count * shape + 5.0) / (count + 10.0)", "shape"),
         ("tail without its cutoff", ".exp() - cutoff[columns].exp()", ".exp()"),
         ("effective size of another power", "(-(2 * (log_weight - total))", "(-(1.5 * (log_weight - total))"),

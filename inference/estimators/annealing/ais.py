@@ -16,10 +16,10 @@ from torch import Tensor
 from pyrogen.batch import Batch
 from pyrogen.errors import require_at_least
 from pyrogen.pair import Pair
+from pyrogen.pareto import LogMean, log_mean
 
 from ...weights.chunks import Block
 from ...weights.memory import DEFAULT_MAX_BYTES
-from ...weights.pareto import LogMean, log_mean
 from ..estimate import BlockEstimate, Draws, Estimate, Estimator
 from ..importance import ImportanceSampling
 from ..latent_density import Initial, LatentDensity, require_initial

@@ -167,7 +167,9 @@ def health(values: Tensor) -> Health:
     found = []
     for dim in range(values.shape[-1]):
         column = _two_chains(values[..., dim])
-        found.append([_arviz("rhat", column), _arviz("ess", column), _arviz("ess", column, method="tail")])
+        found.append(
+            [_arviz("rhat", column), _arviz("ess", column), _arviz("ess", column, method="tail", prob=(0.05, 0.95))]
+        )
     rhat, bulk, tail = torch.tensor(found, dtype=torch.float64, device="cpu").unbind(1)  # (dims,) each
     return Health(float(rhat.max()), float(bulk.min()), float(tail.min()))
 

@@ -19,7 +19,7 @@ from pyrogen.run_directory import fingerprint
 
 from ...estimators.estimate import Estimate, Estimator
 from ...estimators.importance import ImportanceSampling
-from ...estimators.result_files import as_chains, as_draws, load_arviz, read_netcdf
+from ...estimators.result_files import arviz_data, arviz_group, as_chains, as_draws, read_netcdf
 from ...weights.evaluation import evaluation_batch
 from ..saved_result import SavedResult, description, named, plain, restored
 from .agreement import Agreement, agree
@@ -162,16 +162,14 @@ class Posteriors(SavedResult):
         return agreement_picture(self.record())
 
     def to_arviz(self) -> dict[str, Any]:
-        """The draws of each method as an ``arviz.InferenceData``, by name: group ``posterior``, (chain, draw, data, ...).
+        """The draws of each method as ArviZ holds them, by name: group ``posterior``, (chain, draw, data, ...).
 
         ``arviz.plot_forest`` and ``arviz.plot_density`` take the values side by side. Independent draws are dealt out to
         four chains where they divide.
         """
-        arviz = load_arviz()
         return {
-            method.name: arviz.from_dict(
-                posterior={name: as_chains(value) for name, value in method.latents.items()},
-                dims={name: ["data"] for name in method.latents},
+            method.name: arviz_data(
+                {"posterior": arviz_group({name: as_chains(value) for name, value in method.latents.items()}, ["data"])}
             )
             for method in self.methods
         }

@@ -19,8 +19,8 @@ from pyrogen.inference import ELBO, IWAE, Estimate, Exact, ImportanceSampling, R
 from pyrogen.inference.estimators.importance import _Reservoir
 from pyrogen.inference.estimators.result_files import load_arviz
 from pyrogen.inference.weights.chunks import chunks
-from pyrogen.inference.weights.pareto import fit_generalized_pareto, smooth
 from pyrogen.models import VAE, DiscreteVAE, LinearGaussianVAE
+from pyrogen.pareto import fit_generalized_pareto, smooth
 
 arviz = load_arviz()  # which announces its next version once a day, by a warning
 
@@ -132,6 +132,7 @@ def test_too_few_particles_for_khat_are_named():
     assert "needs 25 particles" in found.warnings()[-1]
 
 
+@pytest.mark.skipif("psislw" not in vars(arviz), reason="from its version 1 on, ArviZ takes another tail")
 @pytest.mark.parametrize("shape", [0.1, 0.5, 0.9, 1.5])
 @pytest.mark.parametrize("count", [60, 1000, 5000])
 def test_pareto_smoothing_is_that_of_arviz(shape, count):
