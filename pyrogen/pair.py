@@ -67,6 +67,8 @@ class Pair(Rebuildable, nn.Module):
     """
 
     data_plate: str = "data"
+    differentiates: bool = False
+    """Whether the programs call ``torch.autograd.grad`` themselves, so that they need gradients where nothing is trained."""
     fresh: bool = False
     """Whether ``pyro.param`` statements begin with their initial values, whatever Pyro's global store holds."""
 

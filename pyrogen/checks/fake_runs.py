@@ -18,6 +18,7 @@ from pyrogen.programs.source_lines import line_of_error
 from .log_weight import log_weight_of, state_of
 from .simulated_step import adam_step, few_rows, without_validation
 from .subject import Subject, memoize
+from .watchers.no_gradients import NoGradients
 
 __all__ = ["Verdict", "on_fake_cuda", "on_meta"]
 
@@ -69,12 +70,13 @@ def on_fake_cuda(subject: Subject) -> Verdict:
     """Run guide and model with fake tensors on ``cuda:0``.
 
     Without a CUDA build of torch some calls, such as indexing, fail on such tensors: an error that is neither
-    `Verdict.mixed` nor `Verdict.read` says nothing about the pair.
+    `Verdict.mixed` nor `Verdict.read` says nothing about the pair. A program that differentiates within itself is run up to
+    there: recording gradients ends the whole process without such a build.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode  # slow to load
 
     def work() -> None:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), NoGradients():
             state = {name: _on_cuda(tensor) for name, tensor in state_of(subject.pair).items()}
             log_weight_of(subject, state, map_tensors(rows, _on_cuda), gradients=False)
 

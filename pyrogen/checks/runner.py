@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -29,6 +31,7 @@ __all__ = ["PairWarning", "check", "chosen_rules", "preflight"]
 _SEED = 0
 _PREFLIGHT_ROWS = 64
 _DEVICES = "PG6"
+_NAMES = re.compile(r"'[^']*'")
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 _CODES = frozenset(rule.code for rule in RULES)
 _checked: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()
@@ -116,7 +119,8 @@ def check(
     silenced = [finding for finding in found if silencer.silences(finding)]
     found = [finding for finding in found if finding not in silenced]
     if (meant or device_of(batch)).type != "cuda":
-        found = _one_note_of_each(_DEVICES, found)
+        found = [replace(each, severity="note") if each.code.startswith(_DEVICES) else each for each in found]
+    found = _one_of_each(found)
     return Report(
         type(pair).__name__ if type(pair).__name__ != "_FunctionPair" else "Pair.of(...)",
         tuple(sorted(found, key=_severest_first)),
@@ -146,12 +150,13 @@ def preflight(pair: Pair, batch: Batch) -> None:
         return
     # What is true of any number of data is seen on a few.
     subject = Subject(pair, batch if structure.rows is not None else index(batch, slice(_PREFLIGHT_ROWS)))
-    found = [finding for rule in RULES if rule.cheap for finding in _findings_of(rule, subject)]
+    found: list[Finding] = []
+    for rule in RULES:
+        with suppress(Exception):  # a rule that cannot look at this pair keeps nobody from training it; `check` says why
+            found += list(_findings_of(rule, subject)) if rule.cheap else []
     found = [finding for finding in found if finding.severity != "note"]
     silencer = Silencer(pair) if found else None
-    for finding in found:
-        if silencer is not None and silencer.silences(finding):
-            continue
+    for finding in _one_of_each([each for each in found if silencer is None or not silencer.silences(each)]):
         if finding.severity == "error":
             raise PairError(
                 finding.seen,
@@ -190,16 +195,14 @@ def _severest_first(finding: Finding) -> tuple[int, str]:
     return _ORDER[finding.severity], finding.code
 
 
-def _one_note_of_each(group: str, found: Sequence[Finding]) -> list[Finding]:
-    """The findings, those of a group of rules as notes: of each code the first, with the number of all."""
-    kept: dict[Any, list[Finding]] = {}
-    for number, finding in enumerate(found):
-        kept.setdefault(finding.code if finding.code.startswith(group) else number, []).append(finding)
+def _one_of_each(found: Sequence[Finding]) -> list[Finding]:
+    """Of findings that differ in names alone the first, with the number of all; of device rules one of each code."""
+    alike: dict[Any, list[Finding]] = {}
+    for finding in found:
+        words = "" if finding.severity == "note" and finding.code.startswith(_DEVICES) else _NAMES.sub("", finding.seen)
+        alike.setdefault((finding.code, finding.severity, words), []).append(finding)
     return [
-        replace(first, severity="note", seen=first.seen + f"; {len(rest)} more like it" * bool(rest))
-        if first.code.startswith(group)
-        else first
-        for first, *rest in kept.values()
+        replace(first, seen=f"{first.seen}; {len(rest)} more like it") if rest else first for first, *rest in alike.values()
     ]
 
 

@@ -20,7 +20,7 @@ from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.faults import PROGRAM_FAILS
 from pyrogen.programs.probe import frozen_stay_frozen
-from pyrogen.programs.run import Sites, run_guide, run_model
+from pyrogen.programs.run import Sites, own_gradients, run_guide, run_model
 from pyrogen.programs.source_lines import LineRecorder, line_of_error
 from pyrogen.programs.structure import Structure, evaluation_mode
 from pyrogen.programs.traces import innermost, samples
@@ -103,9 +103,9 @@ class Subject:
     def trace(self, batch: Batch | None = None) -> tuple[Trace, Trace]:
         """Trace guide and model anew, on the subject's batch or another; call inside `running`."""
         args, kwargs = (self.args, self.kwargs) if batch is None else arguments(batch)
-        with poutine.trace() as guide, LineRecorder():
+        with own_gradients(self.pair), poutine.trace() as guide, LineRecorder():
             self.pair.guide(*args, **kwargs)
-        with poutine.trace() as model, poutine.replay(trace=guide.trace), LineRecorder():
+        with own_gradients(self.pair), poutine.trace() as model, poutine.replay(trace=guide.trace), LineRecorder():
             self.pair.model(*args, **kwargs)
         return guide.trace, model.trace
 

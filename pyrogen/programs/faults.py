@@ -191,7 +191,7 @@ OTHER_PLATE_SUBSAMPLED = Fault(
     "a plate other than the data plate draws a subsample",
     why="Its scale is then part of each datum's log weight, which becomes that of another density: by hundreds of nats in "
     "known cases.",
-    remedy="give that plate its full size, or name it as the data plate",
+    remedy="give that plate its full size, or name it as the data plate, which is no loop: `with pyro.plate(...)`",
 )
 MASKS_DIFFER = Fault(
     "PG118",

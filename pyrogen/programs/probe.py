@@ -34,7 +34,7 @@ from .matching import check_draws, check_latent_shapes, check_shapes, check_site
 from .program import Program
 from .pyro_errors import fault_and_site
 from .pyro_store import taken_over
-from .run import forget_plates, run_guide
+from .run import forget_plates, own_gradients, run_guide
 from .source_lines import LineRecorder, line_of_error, program_line
 from .structure import Objection, Structure, evaluation_mode
 from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, mask_of, samples
@@ -75,7 +75,7 @@ def probe(pair: Program, batch: Batch) -> Structure:
         amortized, entangled = run_of_part(pair, probed, nesting, guide, model)
         compared = index(probed, slice(_COMPARED_ROWS)) if amortized else probed
         loop = vectorization_failure(pair, compared, nesting, guide)
-        if loop is not None and compared is not probed and _takes_a_fixed_number(pair, guide, model):
+        if loop is not None and compared is not probed and _takes_a_fixed_number(guide, model):
             loop = vectorization_failure(pair, probed, nesting, guide)  # of so few rows it could not take that many
         points = _point_masses(pair, probed, nesting, guide, model)
     return _describe(pair, length(probed), guide, model, nesting, amortized, loop, entangled, points)
@@ -185,13 +185,16 @@ def _trace(pair: Program, batch: Batch, role: str, replayed: Trace) -> Trace:
     args, kwargs = arguments(batch)
     program, rows = getattr(pair, role), length(batch)
     try:
-        with poutine.trace() as tracer, poutine.replay(trace=replayed), LineRecorder():
+        with own_gradients(pair), poutine.trace() as tracer, poutine.replay(trace=replayed), LineRecorder():
             program(*args, **kwargs)
         return tracer.trace
     except PairError:
         raise
     except Exception as error:  # whatever the program raises
         forget_plates(pair)
+        if "does not require grad" in str(error) and not pair.differentiates:
+            pair.differentiates = True
+            return _trace(pair, batch, role, replayed)
         # What the program cannot bear may be the data, or draws that its prior would not make.
         _check_finite(role, batch)
         if role == "model":
@@ -206,10 +209,10 @@ def _trace(pair: Program, batch: Batch, role: str, replayed: Trace) -> Trace:
         ) from error
 
 
-def _takes_a_fixed_number(pair: Program, *traces: Any) -> bool:
-    """Whether the data plate draws a subsample of a size of its own."""
-    plates = [trace.nodes.get(pair.data_plate) for trace in traces]
-    return any(plate is not None and is_subsample(plate) and plate["fn"].subsample_size is not None for plate in plates)
+def _takes_a_fixed_number(*traces: Any) -> bool:
+    """Whether a plate draws a subsample of a size of its own."""
+    plates = [node for trace in traces for node in trace.nodes.values() if is_subsample(node)]
+    return any(plate["fn"].subsample_size not in (None, plate["fn"].size) for plate in plates)
 
 
 def _check_finite(role: str, batch: Batch) -> None:
@@ -265,7 +268,7 @@ def _describe(
     elif is_sizeless(pair, model):
         size = rows
     local = frozenset(n for n, s in {**in_model, **in_guide}.items() if data_dim(pair, s) is not None)
-    tempered = list(dict.fromkeys(_tempered(pair, in_guide, in_model, local, factor)))
+    tempered = list(dict.fromkeys(_tempered(pair, in_guide, in_model, factor)))
     tempered += [
         faults.POINT_MASS.objection(
             f"the guide gives latent '{name}' a single value (Delta): the log density at a point is no bound on the "
@@ -310,18 +313,17 @@ def _describe(
     )
 
 
-def _tempered(
-    pair: Program, guide: dict[str, Any], model: dict[str, Any], local: frozenset[str], factor: float
-) -> Iterator[Objection]:
+def _tempered(pair: Program, guide: dict[str, Any], model: dict[str, Any], factor: float) -> Iterator[Objection]:
     """Why log weights are those of another density than the model's."""
     for name, site in [*model.items(), *guide.items()]:
-        scale, expected = site["scale"], factor if name in local else 1.0
+        in_data_plate = any(f.name == pair.data_plate for f in site["cond_indep_stack"])  # or in one turn of its loop
+        scale, expected = site["scale"], factor if in_data_plate else 1.0
         if isinstance(scale, Tensor) or abs(scale - expected) > 1e-6 * expected:
             by = "a tensor" if isinstance(scale, Tensor) else f"{scale / expected:.6g}"
-            other = any(f.name != pair.data_plate and f.size != f.full_size for f in site["cond_indep_stack"])
-            yield (faults.OTHER_PLATE_SUBSAMPLED if other else faults.SCALED_SITE).objection(
-                f"site '{name}' is scaled by {by} (poutine.scale, or a subsampled plate that is "
-                f"not '{pair.data_plate}'), which makes its log weight one of another density",
+            other = next((f for f in site["cond_indep_stack"] if f.name != pair.data_plate and f.size != f.full_size), None)
+            cause = "poutine.scale" if other is None else f"plate '{other.name}' draws a subsample"
+            yield (faults.SCALED_SITE if other is None else faults.OTHER_PLATE_SUBSAMPLED).objection(
+                f"site '{name}' is scaled by {by} ({cause}), which makes its log weight one of another density",
                 remedy="",
                 site=name,
             )

@@ -16,6 +16,8 @@ class Program(Protocol):
 
     data_plate: str
     """Name of the plate that holds the data."""
+    differentiates: bool
+    """Whether the programs differentiate within themselves."""
 
     @property
     def has_density(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from . import faults
 from .program import Program
 from .traces import data_dim, is_summed_out
 
-__all__ = ["Site", "Sites", "draw_particles", "forget_plates", "run_guide", "run_model"]
+__all__ = ["Site", "Sites", "draw_particles", "forget_plates", "own_gradients", "run_guide", "run_model"]
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ def run_guide(
     """
     handler = _Recorder(pair, particles, nesting, given or {}, indices or {}, until, draw=True)
     try:
-        with handler:
+        with own_gradients(pair), handler:
             pair.guide(*args, **kwargs)
     except _FarEnough:
         forget_plates(pair)
@@ -132,7 +132,7 @@ def run_model(
         PairError: a latent is not among the given ones, and `draw` is false.
     """
     handler = _Recorder(pair, particles, nesting, latents, indices or {}, until, draw=draw)
-    with suppress(_FarEnough), handler:
+    with suppress(_FarEnough), own_gradients(pair), handler:
         pair.model(*args, **kwargs)
     return handler.sites
 
@@ -151,6 +151,11 @@ def draw_particles(fn: Any, particles: int | None, nesting: int) -> Tensor:
     if batch_shape[0] != particles:
         fn = fn.expand(torch.Size((particles, *batch_shape[1:])))
     return fn()  # type: ignore[no-any-return]
+
+
+def own_gradients(pair: Program) -> AbstractContextManager[Any]:
+    """Let a program that differentiates within itself do so where the caller wants no gradients."""
+    return torch.enable_grad() if pair.differentiates else nullcontext()
 
 
 def forget_plates(pair: Program) -> None:
@@ -183,6 +188,7 @@ class _Recorder(Messenger):
         self.pair, self.particles, self.nesting = pair, particles, nesting
         self.given, self.indices, self.until, self.draw = given, indices, until, draw
         self.sites = Sites()
+        self.detached = not torch.is_grad_enabled()
 
     def _process_message(self, msg: Any) -> None:
         if self.until is not None and msg["type"] == "sample" and not _is_subsample(msg) and self.until(msg):
@@ -214,12 +220,14 @@ class _Recorder(Messenger):
             if name == self.pair.data_plate:
                 self.sites.plate_size, self.sites.subsample_size = msg["fn"].size, len(msg["value"])
             return
-        infer = msg["infer"]
+        infer, value = msg["infer"], msg["value"]
         if infer.get("_deterministic"):
             return
         auxiliary, dim = bool(infer.get("is_auxiliary")), data_dim(self.pair, msg)
+        if self.detached and self.pair.differentiates:
+            value = value.detach()
         self.sites.visited[name] = Site(
-            name, msg["fn"], msg["value"], msg["is_observed"], auxiliary, msg["scale"], msg["mask"], dim
+            name, msg["fn"], value, msg["is_observed"], auxiliary, msg["scale"], msg["mask"], dim
         )
 
 

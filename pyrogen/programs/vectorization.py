@@ -35,6 +35,8 @@ def run_of_part(pair: Program, batch: Batch, nesting: int, guide: Any, model: An
         drawn = run_guide(pair, args, kwargs, nesting=nesting)
         seen = run_model(pair, args, kwargs, drawn.latents(), indices=drawn.indices, nesting=nesting)
         size = seen.subsample_size or length(part)
+        if pair.data_plate in seen.indices and seen.subsample_size == seen.plate_size == rows:
+            return False, None  # the plate has a size of its own, that of the whole
         for site in (*drawn.visited.values(), *seen.visited.values()):
             shape = site.log_prob().shape
             if site.dim is not None and shape[site.dim] != size:
@@ -80,10 +82,11 @@ def vectorization_failure(pair: Program, batch: Batch, nesting: int, seen: Any) 
     try:
         guide = run_guide(pair, args, kwargs, particles=count, nesting=nesting)
         model = run(guide.latents(), indices=guide.indices, particles=count)
+        indices = {**model.indices, **guide.indices}
 
         def both(given: dict[str, Tensor]) -> list[Sites]:
-            drawn = run_guide(pair, args, kwargs, nesting=nesting, given=given, indices=guide.indices)
-            return [drawn, run({**given, **drawn.latents()}, indices=guide.indices)]
+            drawn = run_guide(pair, args, kwargs, nesting=nesting, given=given, indices=indices)
+            return [drawn, run({**given, **drawn.latents()}, indices=indices)]
 
         if different := _difference(both, [guide, model], count, nesting):
             return different
@@ -91,8 +94,8 @@ def vectorization_failure(pair: Program, batch: Batch, nesting: int, seen: Any) 
         reason = (str(error).splitlines() or ["no reason given"])[0]
         return f"{count} particles do not run at once: {type(error).__name__}: {reason}"
     try:
-        prior = run({}, indices=guide.indices, particles=count, draw=True)
-        return _difference(lambda given: [run(given, indices=guide.indices, draw=True)], [prior], count, nesting)
+        prior = run({}, indices=indices, particles=count, draw=True)
+        return _difference(lambda given: [run(given, indices=indices, draw=True)], [prior], count, nesting)
     except Exception:  # a prior that cannot be drawn from, or draws that the model cannot bear
         return None
 

@@ -1,5 +1,6 @@
 """What a probe of a pair shows, and what it refuses."""
 
+import itertools
 import re
 import warnings
 
@@ -13,7 +14,7 @@ from pyro.infer import autoguide as auto
 from torch import nn
 
 from pyrogen.errors import NotPerDatum, PairError, PyrogenError
-from pyrogen.inference import ELBO, log_weights
+from pyrogen.inference import ELBO, ImportanceSampling, log_weights
 from pyrogen.pair import Pair
 from pyrogen.programs.source_lines import line_at
 
@@ -457,6 +458,36 @@ def test_programs_for_one_particle_are_found_and_run_in_a_loop(model, guide, rea
     assert torch.equal(together, alone)
     with pytest.raises(PairError, match="needs 2 particles at once"):
         ELBO(2).loss(pair, X)
+
+
+def test_a_plate_of_the_data_in_a_closure_keeps_its_size():
+    def model(x):
+        with plate(X):
+            decode(X)
+
+    def guide(x):
+        with plate(X):
+            encode(X)
+
+    pair = Pair.of(model, guide)
+    structure = pair.structure(X)
+    assert (structure.amortized, structure.loop, structure.rows) == (False, None, ROWS)
+    assert ImportanceSampling(20).estimate(pair, X).log_prob.shape == (ROWS,)
+
+
+def test_a_subsample_that_the_model_draws_is_one_for_all_runs_of_a_probe():
+    """Two runs that happen to draw one row, and a third another, would pass for particles that do not run at once."""
+
+    def model(x):
+        mu = pyro.sample("mu", normal(x.new_zeros(x.shape[1])))
+        with plate(x, subsample_size=1) as rows:
+            pyro.sample("x", normal(mu), obs=x[rows])
+
+    def guide(x):
+        pyro.sample("mu", normal(x.new_zeros(x.shape[1])))
+
+    for rows, columns in itertools.product(range(2, 7), range(1, 4)):
+        assert Pair.of(model, guide).structure(X[:rows, :columns]).loop is None
 
 
 def test_two_data_do_not_pass_for_two_particles():

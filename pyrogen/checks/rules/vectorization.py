@@ -95,8 +95,9 @@ def broadcast_data(subject: Subject) -> Iterator[Seen]:
             continue
         dim = data_dim(subject.pair, site)
         along = None if dim is None else value.dim() - fn.event_dim + dim  # the data's dimension in the value
-        if along is not None and fn.batch_shape[dim] > 1 and (along < 0 or value.shape[along] == 1):
-            words = f"site '{name}' observes one value of shape {tuple(value.shape)} for all {fn.batch_shape[dim]} data"
+        rows = fn.batch_shape[dim] if dim is not None and -dim <= len(fn.batch_shape) else 1
+        if along is not None and rows > 1 and (along < 0 or value.shape[along] == 1):
+            words = f"site '{name}' observes one value of shape {tuple(value.shape)} for all {rows} data"
             yield Seen(words, name, tuple(value.shape), remedy="Observe the datum of each row")
 
 
