@@ -16,7 +16,7 @@ import torch
 from pyrogen.batch import Batch, device_of, index, signature
 from pyrogen.errors import ConfigurationError, PairError
 from pyrogen.pair import Pair
-from pyrogen.programs.faults import PROGRAM_FAILS
+from pyrogen.programs.faults import ENUMERATED_ONLY, PROGRAM_FAILS
 from pyrogen.programs.source_lines import line_of_error
 
 from .findings import Finding, Report
@@ -229,7 +229,14 @@ def _reason_to_skip(rule: Rule, subject: Subject) -> str | None:
         return "looks at the density of the data, and a sampler has none"
     if subject.refusal is not None and rule.detector is not None and _refused_by(subject) != rule.code:
         return f"the pair is refused ({_refused_by(subject)}), and cannot be run"
+    if rule.detector is not None and _runs_only_enumerated(subject):
+        return "the programs run only where Pyro enumerates their discrete latents"
     return None
+
+
+def _runs_only_enumerated(subject: Subject) -> bool:
+    refused = subject.refusal is not None
+    return not refused and any(each.code == ENUMERATED_ONLY.code for each in subject.structure.objections)
 
 
 def _refused_by(subject: Subject) -> str:
@@ -247,6 +254,8 @@ def _without_tensors(text: str) -> str:
 
 def _placed(finding: Finding, subject: Subject) -> Finding:
     """A finding with the line and the shape of its site, where it has none of its own."""
+    if finding.site is not None and _runs_only_enumerated(subject):
+        return finding
     site = None if finding.site is None else subject.model.get(finding.site) or subject.guide.get(finding.site)
     if finding.site is None or site is None:
         return finding

@@ -23,7 +23,7 @@ from pyrogen.programs.probe import frozen_stay_frozen
 from pyrogen.programs.run import Sites, own_gradients, run_guide, run_model
 from pyrogen.programs.source_lines import LineRecorder, line_of_error
 from pyrogen.programs.structure import Structure, evaluation_mode
-from pyrogen.programs.traces import innermost, samples
+from pyrogen.programs.traces import innermost, is_subsample, samples
 from pyrogen.programs.vectorization import log_probs
 from pyrogen.randomness import forked
 
@@ -149,6 +149,11 @@ class Subject:
             if not site["is_observed"] and not isinstance(innermost(site["fn"]), Delta)
         }
 
+    @cached_property
+    def indices(self) -> dict[str, Tensor]:
+        """The rows that plates draw in `traces`."""
+        return {name: node["value"] for trace in self.traces for name, node in trace.nodes.items() if is_subsample(node)}
+
     def log_probs(
         self, batch: Batch | None = None, latents: dict[str, Tensor] | None = None
     ) -> dict[tuple[str, str], tuple[int | None, Tensor]]:
@@ -163,7 +168,8 @@ class Subject:
         """
         with forked(self.batch, seed=1):
             chosen = self.batch if batch is None else batch
-            return log_probs(self.pair, chosen, self.structure.nesting, self.draws if latents is None else latents)
+            values = self.draws if latents is None else latents
+            return log_probs(self.pair, chosen, self.structure.nesting, values, self.indices)
 
     @cached_property
     def replacement(self) -> tuple[int, Batch] | None:

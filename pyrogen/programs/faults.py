@@ -236,6 +236,14 @@ SCALED_UP_BATCH = Fault(
     why="Training on such mini-batches is right, also where data share a latent; estimates per datum are refused.",
     remedy="nothing, if the batches are parts of that many data; to estimate, give it the batch's length",
 )
+ENUMERATED_ONLY = Fault(
+    "PG132",
+    "note",
+    "the programs run only where Pyro enumerates their discrete latents",
+    why="They take a dimension of enumerated values for granted, which a draw of a latent does not have. Training by Pyro's "
+    "TraceEnum_ELBO is right; no estimator of log p(x) can run them.",
+    remedy="train with PyroLoss(TraceEnum_ELBO(...)), or index with pyro.ops.indexing.Vindex and take sizes from the values",
+)
 NO_DENSITY = Fault(
     "PG131",
     "note",

@@ -74,9 +74,17 @@ def check_sites(pair: Program, guide: Any, model: Any) -> None:
 
 
 def _check_plates(guide: Any, model: Any) -> None:
-    """The plates that guide and model share have one size, and the latents one shape."""
+    """The plates that guide and model share have one size, and the latents one shape; those of the guide hold something."""
+    held = {frame.name for node in guide.nodes.values() for frame in node.get("cond_indep_stack", ())}
     for name, node in guide.nodes.items():
         other = model.nodes.get(name)
+        if other is None and is_subsample(node) and name not in held:
+            raise faults.GUIDE_SITE_WITHOUT_MODEL.error(
+                f"plate '{name}' of the guide holds nothing, and the model has no such plate",
+                remedy="take it out, or give the model the same plate",
+                site=name,
+                line=node.get("line"),
+            )
         if other is None or not is_subsample(node) or not is_subsample(other):
             continue
         if node["fn"].size != other["fn"].size:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -44,6 +45,7 @@ __all__ = ["frozen_stay_frozen", "probe"]
 
 _PROBED_ROWS = 4096
 _COMPARED_ROWS = 4
+_PLATES = 4
 
 
 def probe(pair: Program, batch: Batch) -> Structure:
@@ -65,7 +67,12 @@ def probe(pair: Program, batch: Batch) -> Structure:
         pair.scope(),
         _GreyPixels(),
     ):
-        probed, guide, model = _first_run(pair, batch)
+        try:
+            probed, guide, model = _first_run(pair, batch)
+        except PairError as error:
+            if (enumerated := _enumerated_traces(pair, batch)) is None:
+                raise
+            return _describe_enumerated(pair, length(batch), *enumerated, error)
         check_sites(pair, guide, model)
         nesting = max([0, *(-frame.dim for trace in (guide, model) for frame in frames(trace))])
         nesting = max([nesting, *(_single_dims(site) for trace in (guide, model) for _, site in samples(trace))])
@@ -207,6 +214,41 @@ def _trace(pair: Program, batch: Batch, role: str, replayed: Trace) -> Trace:
             site=site,
             line=line_of_error(error),
         ) from error
+
+
+def _enumerated_traces(pair: Program, batch: Batch) -> tuple[Any, Any, int] | None:
+    """Traces of guide and model as ``TraceEnum_ELBO`` runs them, and the number of plate dimensions that it must be told.
+
+    None where they do not run so, either, or have no site to enumerate.
+    """
+    args, kwargs = arguments(batch)
+    for nesting in range(_PLATES):
+        forget_plates(pair)
+        with suppress(Exception):  # whatever the programs raise, where they take other plate dimensions for granted
+            with poutine.trace() as guide, poutine.enum(first_available_dim=-1 - nesting):
+                pair.guide(*args, **kwargs)
+            with poutine.trace() as model, poutine.replay(trace=guide.trace), poutine.enum():
+                pair.model(*args, **kwargs)
+            traces = guide.trace, model.trace
+            enumerated = any("_enumerate_dim" in site["infer"] for trace in traces for _, site in samples(trace))
+            if enumerated and all(-frame.dim <= nesting for trace in traces for frame in frames(trace)):
+                return *traces, nesting
+    return None
+
+
+def _describe_enumerated(pair: Program, rows: int, guide: Any, model: Any, nesting: int, error: PairError) -> Structure:
+    objection = faults.ENUMERATED_ONLY.objection(
+        "the programs run only where Pyro enumerates their discrete latents",
+        remedy=f"train with PyroLoss(TraceEnum_ELBO(max_plate_nesting={nesting})); for any other use, let them run on a "
+        f"single value of each latent, where now {error.seen}",
+    )
+    structure = _describe(pair, rows, guide, model, nesting, False, None, None, [])
+    return replace(
+        structure,
+        objections=(objection, *structure.objections),
+        joint_objections=(objection, *structure.joint_objections),
+        rows=rows,
+    )
 
 
 def _takes_a_fixed_number(*traces: Any) -> bool:
@@ -382,6 +424,6 @@ def _has_closed_form(guide: Any, model: Any) -> bool:
         return False  # Pyro's formula leaves out the Delta's own log density
     try:
         torch.distributions.kl_divergence(guide["fn"], model["fn"])
-    except (NotImplementedError, RuntimeError, ValueError, AttributeError):  # no formula, two sizes, or a mask False within
+    except (NotImplementedError, RuntimeError, ValueError, IndexError, AttributeError):  # no formula, or shapes that differ
         return False
     return True

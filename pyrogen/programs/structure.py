@@ -11,6 +11,9 @@ from .program import Program
 
 __all__ = ["Objection", "Structure", "evaluation_mode"]
 
+_NO_DENSITY = ("PG131", "PG132")
+"""A sampler, and programs that run only enumerated (`pyrogen.programs.faults`)."""
+
 
 class Objection(str):
     """Why some uses refuse a pair, as one sentence; with the code of its fault (`pyrogen.programs.faults`).
@@ -78,9 +81,10 @@ class Structure:
         _refuse(f"{use} needs a log weight for each datum", self.objections)
 
     def require_density(self, use: str) -> None:
-        """Refuse a sampler, which observes nothing, by the same error."""
-        if not self.observed:
-            raise NotPerDatum(f"{use} needs a density of the data: {self.joint_objections[-1]}", code="PG131")
+        """Refuse a sampler, which observes nothing, and programs that run only enumerated, by the same error."""
+        for objection in self.joint_objections:
+            if objection.code in _NO_DENSITY:
+                raise NotPerDatum(f"{use} needs a density of the data: {objection}", code=objection.code)
 
     def require_joint(self, use: str) -> None:
         """Refuse a pair whose log weight is that of a tempered density, by the same error."""

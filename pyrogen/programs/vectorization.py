@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -101,12 +101,13 @@ def vectorization_failure(pair: Program, batch: Batch, nesting: int, seen: Any) 
 
 
 def log_probs(
-    pair: Program, batch: Batch, nesting: int, latents: dict[str, Tensor]
+    pair: Program, batch: Batch, nesting: int, latents: dict[str, Tensor], indices: Mapping[str, Tensor] | None = None
 ) -> dict[tuple[str, str], tuple[int | None, Tensor]]:
-    """Data dimension and log probability, not masked, of each site of guide and model, for given latents."""
+    """Data dimension and log probability, not masked, of each site of guide and model, for given latents and rows."""
     args, kwargs = arguments(batch)
-    guide = run_guide(pair, args, kwargs, nesting=nesting, given=latents)
-    model = run_model(pair, args, kwargs, {**latents, **guide.latents()}, indices=guide.indices, nesting=nesting)
+    guide = run_guide(pair, args, kwargs, nesting=nesting, given=latents, indices=indices)
+    rows = {**(indices or {}), **guide.indices}
+    model = run_model(pair, args, kwargs, {**latents, **guide.latents()}, indices=rows, nesting=nesting)
     return {
         (role, name): (site.dim, site.fn.log_prob(site.value))
         for role, sites in (("guide", guide), ("model", model))

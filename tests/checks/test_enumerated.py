@@ -4,10 +4,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer import config_enumerate
+from pyro.infer import TraceEnum_ELBO, config_enumerate
 
 from pyrogen import Pair, check
-from pyrogen.inference import Enumeration, ParticleFilter
+from pyrogen.errors import NotPerDatum
+from pyrogen.inference import ELBO, Enumeration, ParticleFilter, PyroLoss, compare, fit, joint_evidence
 
 TRANSITION = torch.tensor([[0.2, 0.8], [0.1, 0.9]])
 ONES = torch.tensor([0.3, 0.7])
@@ -76,3 +77,76 @@ def test_an_observed_column_that_hardly_changes_is_observed(column):
             pyro.sample("y", dist.Bernoulli(logits=x.sum(-1)), obs=y)
 
     assert "PG125" not in check(Pair.of(model), (torch.randn(8, 3), column)).codes()
+
+
+def classes(x):
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(x.new_ones(3)))
+        pyro.sample("x", dist.Normal(torch.arange(3.0).reshape(k.shape), 1.0), obs=x)  # all values of k, and no draw of it
+
+
+class ClassesByEncoder(Pair):
+    def __init__(self):
+        super().__init__()
+        self.scores = torch.nn.Linear(1, 3)
+
+    def model(self, x):
+        classes(x)
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", dist.Categorical(logits=self.scores(x[:, None])), infer={"enumerate": "parallel"})
+
+
+@pytest.mark.parametrize("compile", [False, "graph"])
+def test_programs_that_run_only_enumerated_are_trained_so(compile):
+    torch.manual_seed(0)
+    x = torch.randint(3, (60,)) + 0.1 * torch.randn(60)
+    pair, elbo = ClassesByEncoder(), TraceEnum_ELBO(max_plate_nesting=1)
+    expected = elbo.differentiable_loss(pair.model, pair.guide, x) / len(x)
+    pyro.clear_param_store()
+    assert torch.isclose(PyroLoss(elbo).loss(pair, x), expected)
+    fit(pair, x, objective=PyroLoss(elbo), steps=300, lr=0.1, progress=False, compile=compile)
+    terms = dist.Normal(torch.arange(3.0), 1.0).log_prob(x[:, None]) - torch.tensor(3.0).log()  # (data, values of k)
+    assert PyroLoss(elbo).loss(pair, x) < expected - 0.1
+    assert PyroLoss(elbo).loss(pair, x) > -terms.logsumexp(-1).mean() - 1e-5
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda pair, x: ELBO().loss(pair, x),
+        lambda pair, x: fit(pair, x, steps=1, progress=False),
+        lambda pair, x: compare(pair, x, [ELBO()]),
+        lambda pair, x: joint_evidence(pair, x),
+    ],
+)
+def test_their_other_uses_are_refused_by_name(use):
+    words = r"run only where Pyro enumerates .* PyroLoss\(TraceEnum_ELBO\(max_plate_nesting=1\)\)"
+    with pytest.raises(NotPerDatum, match=words):
+        use(ClassesByEncoder(), torch.randn(8))
+
+
+def test_latents_that_follow_from_enumerated_ones_are_described():
+    """Pyro's own test of enumeration in the model: no two sites have one shape."""
+
+    def model(x):
+        a = pyro.sample("a", dist.Bernoulli(0.25))
+        b = pyro.sample("b", dist.Bernoulli(0.25 + a / 2), infer={"enumerate": "parallel"})
+        c = pyro.sample("c", dist.Bernoulli(0.25 + b / 2))
+        pyro.sample("x", dist.Bernoulli(0.25 + c / 2), obs=x[0])
+        assert b.shape == (2, 1)
+
+    def guide(x):
+        a = pyro.sample("a", dist.Bernoulli(0.25), infer={"enumerate": "parallel"})
+        pyro.sample("c", dist.Bernoulli(0.25 + a / 2))
+
+    structure = Pair.of(model, guide).structure(torch.zeros(4))
+    assert structure.latents == ("a", "c")
+    assert "PG132" in [objection.code for objection in structure.objections]
+
+
+def test_check_says_so_in_one_note():
+    report = check(ClassesByEncoder(), torch.randn(8))
+    assert report.codes() == {"PG132"}
+    assert not [reason for reason in report.skipped.values() if "could not run" in reason]

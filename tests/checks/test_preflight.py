@@ -109,6 +109,22 @@ def test_a_loop_over_a_part_of_the_data_is_scaled_as_it_should_be():
     assert [text[:5] for text in warned(Pair.of(model, lambda x: None), torch.randn(9))] == ["PG113"]
 
 
+def test_rules_look_at_the_rows_that_a_loop_drew_first():
+    def guide(x):
+        loc = pyro.param("loc", torch.zeros(()))
+        for row in pyro.plate("data", len(x), subsample_size=2):
+            pyro.sample(f"z{row}", dist.Normal(loc + x[row], 1.0))
+
+    def model(x):
+        for row in pyro.plate("data", len(x), subsample_size=2):
+            z = pyro.sample(f"z{row}", dist.Normal(0.0, 1.0))
+            pyro.sample(f"x{row}", dist.Normal(z, 1.0), obs=x[row])
+
+    report = check(Pair.of(model, guide), torch.randn(9))
+    assert report.codes() == {"PG113"}
+    assert not [reason for reason in report.skipped.values() if "could not run" in reason]
+
+
 def test_a_plate_without_a_size_is_trained():
     def model(x):
         level = pyro.sample("level", dist.Normal(0.0, 1.0))

@@ -39,7 +39,7 @@ def test_codes_are_unique_and_in_order():
     assert {(rule.code[:3], rule.group) for rule in RULES} == {
         (f"PG{place}", group) for place, group in enumerate(GROUPS, 1)
     }
-    assert len(RULES) == 66
+    assert len(RULES) == 67
 
 
 def test_every_fault_of_the_core_has_a_rule_with_its_words():

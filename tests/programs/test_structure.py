@@ -730,6 +730,12 @@ FAULTS = {
         X,
         r"site 'w' of the guide is no site of the model \(its latents: 'z'\): rename it, or mark it with infer",
     ),
+    "an empty plate in the guide": (
+        vae,
+        lambda x: [vae_guide(x), list(pyro.plate("rest", 5, subsample_size=2))],
+        X,
+        "plate 'rest' of the guide holds nothing, and the model has no such plate: take it out",
+    ),
     "observed in the guide": (vae, vae, X, "site 'x' is observed in the guide: observe it in the model only"),
     "observed and guided": (fully_visible, samples("x"), X, "site 'x' is observed in the model, yet the guide samples it"),
     "computed and guided": (computed, vae_guide, X, r"site 'z' is computed \(pyro.deterministic\) in the model, yet"),

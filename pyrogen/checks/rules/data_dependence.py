@@ -6,6 +6,7 @@ Each detector changes one thing, a datum or a latent, and compares log densities
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from pyro.distributions import Delta
@@ -186,8 +187,8 @@ def latent_without_gradient(subject: Subject) -> Iterator[Seen]:
 def _with_prior_draw(subject: Subject, name: str) -> dict[str, Tensor] | None:
     """The guide's draws with one latent drawn from the prior; None where that has another shape."""
     others = {other: value for other, value in subject.draws.items() if other != name}
-    nesting = subject.structure.nesting
-    drawn = run_model(subject.pair, subject.args, subject.kwargs, others, nesting=nesting, draw=True)
+    at: dict[str, Any] = {"indices": subject.indices, "nesting": subject.structure.nesting}
+    drawn = run_model(subject.pair, subject.args, subject.kwargs, others, draw=True, **at)
     value = drawn.visited[name].value
     return None if value.shape != subject.draws[name].shape else {**others, name: value}
 

@@ -63,6 +63,19 @@ class Generator(Pair):
 
 pair, batch = Generator(), torch.randn(8, 3)
 """
+_CLASSES = """\
+def model(x):
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(x.new_ones(3)))
+        pyro.sample("x", dist.Normal(torch.arange(3.0).reshape(k.shape), 1.0), obs=x)
+
+def guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("k", dist.Categorical(logits=scores(x[:, None])), infer={"enumerate": "parallel"})
+
+scores = nn.Linear(1, 3)
+pair, batch = Pair.of(model, guide), torch.randn(8)
+"""
 _IMAGE = """\
 def model(x):
     with pyro.plate("data", len(x), dim=-2):
@@ -201,6 +214,7 @@ _STRUCTURE: tuple[tuple[faults.Fault, str, str], ...] = (
     (faults.PLATE_DIMENSION, _ONE_DIMENSION, changed(_ONE_DIMENSION, ("4, dim=-1", "4, dim=-2"))),
     (faults.SCALED_UP_BATCH, RIGHT.replace("len(x)", "600, len(x)"), RIGHT),
     (faults.NO_DENSITY, _SAMPLER, RIGHT),
+    (faults.ENUMERATED_ONLY, _CLASSES, changed(_CLASSES, ("torch.arange(3.0).reshape(k.shape)", "k.float()"))),
 )
 _SUPPORT = (
     (faults.DRAW_OUTSIDE_SUPPORT, _RATE, changed(_RATE, ("dist.Normal(x, 1.0)", "dist.Gamma(x + 1.0, 2.0)"))),

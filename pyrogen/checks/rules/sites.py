@@ -113,8 +113,9 @@ def summed_out(subject: Subject) -> Iterator[Seen]:
 )
 def no_pathwise_gradient(subject: Subject) -> Iterator[Seen]:
     """Find latents of the guide that are neither reparameterized nor enumerated."""
-    for name in subject.structure.latents:
-        site = subject.guide[name]
+    for name, site in subject.guide.items():
+        if name not in subject.structure.latents:
+            continue
         excused = site["infer"].get("enumerate") is not None or isinstance(innermost(site["fn"]), Delta)
         if name not in subject.structure.reparameterized and not excused:
             words = f"the guide draws latent '{name}' from a {type(innermost(site['fn'])).__name__}"

@@ -61,6 +61,7 @@ def prior_not_covered(subject: Subject) -> Iterator[Seen]:
         for _ in range(8 if particles is None else 1):
             at: dict[str, Any] = {"particles": particles, "nesting": nesting}
             prior = run_model(subject.pair, subject.args, subject.kwargs, {}, draw=True, **at)
+            at["indices"] = prior.indices
             guide = run_guide(subject.pair, subject.args, subject.kwargs, given=prior.latents(), **at)
             for name in structure.latents:
                 site = guide.visited.get(name)
@@ -151,12 +152,10 @@ def _with_noise(value: Tensor, scale: float = 1.0) -> Tensor:
 
 def _distributions(subject: Subject) -> list[tuple[str, str, Any]]:
     """Program, site and distribution of each site, of single elements."""
-    nesting = subject.structure.nesting
     try:
-        guide = run_guide(subject.pair, subject.args, subject.kwargs, nesting=nesting, given=subject.draws)
-        model = run_model(
-            subject.pair, subject.args, subject.kwargs, guide.latents(), indices=guide.indices, nesting=nesting, draw=True
-        )
+        at: dict[str, Any] = {"indices": subject.indices, "nesting": subject.structure.nesting}
+        guide = run_guide(subject.pair, subject.args, subject.kwargs, given=subject.draws, **at)
+        model = run_model(subject.pair, subject.args, subject.kwargs, guide.latents(), draw=True, **at)
     except Exception:  # a program may raise at parameters that are far from its own
         return []
     programs = (("guide", guide), ("model", model))
