@@ -14,7 +14,7 @@ from .attempt import Attempt, Example, Refusal
 __all__ = ["AIR"]
 
 _SUBSAMPLED = Refusal(
-    "plate 'data' draws a subsample of the batch: an estimate needs every datum",
+    "plate 'data' draws a subsample of the batch, and ELBO needs every datum",
     "the guide's plate takes 8 images anew in each run, and an estimate is of each image.",
 )
 _FINDINGS = {

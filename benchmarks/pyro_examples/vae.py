@@ -15,7 +15,7 @@ from .made_up_data import grey_images
 __all__ = ["GREY", "PICTURES", "VAE", "VAE_COMPARISON"]
 
 GREY = Refusal(
-    r"observes a value outside the support of Bernoulli .* Binarize or rescale the data",
+    r"observes a value outside the support of Bernoulli .* Binarize the data",
     "a Bernoulli likelihood of grey pixels is no density of them: it does not integrate to one, so that log p(x) means "
     "nothing. The example turns Pyro's validation off to score them (`validate_args=False`).",
 )
@@ -26,7 +26,13 @@ def _attempts(network: Any, findings: Mapping[str, str]) -> list[Attempt]:
     grey = grey_images(64)
     programs = network.model, network.guide
     return [
-        Attempt(Pair.of(*programs), grey, programs=programs, refusals={"structure": GREY}, findings={"PG203": GREY.why}),
+        Attempt(
+            Pair.of(*programs),
+            grey,
+            programs=programs,
+            refusals={"compare": GREY},
+            findings={"PG205": GREY.why, **findings},
+        ),
         Attempt(
             Pair.of(*programs),
             (grey > 0.5).float(),
