@@ -10,13 +10,27 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent
+from torch.distributions import Bernoulli, Independent
 
 from pyrogen.errors import PairError
 from pyrogen.programs.run import Site
 from pyrogen.programs.structure import Structure
 
-__all__ = ["data_by_units", "unit_divergence"]
+__all__ = ["data_by_units", "kl_divergence", "unit_divergence"]
+
+
+def kl_divergence(posterior: Any, prior: Any) -> Any:
+    """The KL divergence in closed form; torch's of Bernoulli wants one batch shape, in a graph not of ().
+
+    Raises:
+        NotImplementedError: there is none.
+    """
+    shape = torch.broadcast_shapes(posterior.batch_shape, prior.batch_shape)  # type: ignore[no-untyped-call]
+    if not shape and isinstance(prior, Bernoulli):
+        return kl_divergence(posterior.expand((1,)), prior).squeeze(0)
+    if posterior.batch_shape != prior.batch_shape:
+        posterior, prior = posterior.expand(shape), prior.expand(shape)
+    return torch.distributions.kl_divergence(posterior, prior)
 
 
 def unit_divergence(posterior: Site, prior: Site, structure: Structure) -> Tensor:
@@ -44,7 +58,7 @@ def unit_divergence(posterior: Site, prior: Site, structure: Structure) -> Tenso
         depth = min(q.reinterpreted_batch_ndims, p.reinterpreted_batch_ndims)
         q, p = _opened(q, depth), _opened(p, depth)
     try:
-        value = torch.distributions.kl_divergence(q, p)  # (..., plates, units)
+        value = kl_divergence(q, p)  # (..., plates, units)
     except NotImplementedError:
         if name not in structure.reparameterized:
             raise PairError(

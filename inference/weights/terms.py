@@ -19,6 +19,8 @@ from pyrogen.pair import Pair
 from pyrogen.programs.run import Site, Sites, run_guide, run_model
 from pyrogen.programs.structure import Structure
 
+from .divergence import kl_divergence
+
 __all__ = ["LogTerms", "Weighed", "reduce_site", "scaled", "visit", "weigh"]
 
 _HALF = (torch.float16, torch.bfloat16)  # summed over sites in single precision
@@ -65,6 +67,14 @@ class Weighed:
     model: Sites
     score_sites: list[Site] = field(default_factory=list)
     """Guide sites whose draws carry no pathwise gradient."""
+    cells: list[tuple[Site, Tensor, bool]] = field(default_factory=list)
+    """Each term of the likelihood and of the divergence by site, of its batch shape, and whether it is of the divergence."""
+
+    def add(self, value: Tensor, site: Site, structure: Structure, *, divergence: bool = True) -> None:
+        """Add a term of a site's batch shape."""
+        (self.divergence if divergence else self.likelihood).add(value, site, structure)
+        if structure.independent:
+            self.cells.append((site, value.float() if value.dtype in _HALF else value, divergence))
 
     def log_weight(self, beta: float | Tensor = 1.0) -> LogTerms:
         """The log weight; `beta` multiplies the divergence."""
@@ -103,7 +113,7 @@ def weigh(
     result = Weighed(LogTerms(), LogTerms(), guide, model)
     for name, prior in model.visited.items():
         if prior.observed:
-            result.likelihood.add(scaled(prior.log_prob(), prior, model), prior, structure)
+            result.add(scaled(prior.log_prob(), prior, model), prior, structure, divergence=False)
         elif name not in guide.visited:
             raise PairError(
                 f"site '{name}' of the model is not sampled by the guide, for Pyro's enumeration to sum over it: fit with "
@@ -112,7 +122,7 @@ def weigh(
         else:
             posterior = guide.visited[name]
             if analytic and name in structure.analytic:
-                divergence = torch.distributions.kl_divergence(posterior.fn, prior.fn)
+                divergence = kl_divergence(posterior.fn, prior.fn)
                 if not isinstance(divergence, Tensor):  # Pyro's where a distribution has the mask False
                     divergence = posterior.value.new_zeros(posterior.fn.batch_shape)
                 divergence = posterior.masked(divergence)
@@ -120,10 +130,10 @@ def weigh(
             else:
                 value = None if latents is None else latents[name]
                 divergence = scaled(posterior.log_prob(value), posterior, guide) - scaled(prior.log_prob(), prior, model)
-            result.divergence.add(divergence, posterior, structure)
+            result.add(divergence, posterior, structure)
     for name, site in guide.visited.items():
         if name not in model.visited:
-            result.divergence.add(scaled(site.log_prob(), site, guide), site, structure)
+            result.add(scaled(site.log_prob(), site, guide), site, structure)
         if name not in structure.reparameterized:
             result.score_sites.append(site)
     return result

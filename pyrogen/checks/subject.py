@@ -152,7 +152,8 @@ class Subject:
     @cached_property
     def indices(self) -> dict[str, Tensor]:
         """The rows that plates draw in `traces`."""
-        return {name: node["value"] for trace in self.traces for name, node in trace.nodes.items() if is_subsample(node)}
+        nodes: dict[str, Any] = {name: node for trace in self.traces for name, node in trace.nodes.items()}
+        return {name: node["value"] for name, node in nodes.items() if is_subsample(node)}
 
     def log_probs(
         self, batch: Batch | None = None, latents: dict[str, Tensor] | None = None

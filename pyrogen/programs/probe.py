@@ -39,7 +39,7 @@ from .run import forget_plates, own_gradients, run_guide
 from .source_lines import LineRecorder, line_of_error, program_line
 from .structure import Objection, Structure, evaluation_mode
 from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, mask_of, samples
-from .vectorization import run_of_part, vectorization_failure
+from .vectorization import independent_plates, run_of_part, vectorization_failure
 
 __all__ = ["frozen_stay_frozen", "probe"]
 
@@ -85,7 +85,12 @@ def probe(pair: Program, batch: Batch) -> Structure:
         if loop is not None and compared is not probed and _takes_a_fixed_number(guide, model):
             loop = vectorization_failure(pair, probed, nesting, guide)  # of so few rows it could not take that many
         points = _point_masses(pair, probed, nesting, guide, model)
-    return _describe(pair, length(probed), guide, model, nesting, amortized, loop, entangled, points)
+        independent: frozenset[str] = frozenset()
+        if any(not getattr(site["fn"], "has_rsample", False) for _, site in samples(guide)):
+            with suppress(Exception):  # whatever the programs raise on values that are not their own
+                independent = independent_plates(pair, compared if loop is None else probed, nesting)
+    structure = _describe(pair, length(probed), guide, model, nesting, amortized, loop, entangled, points)
+    return replace(structure, independent=independent)
 
 
 @contextmanager

@@ -39,6 +39,8 @@ class Site:
     mask: Tensor | bool | None
     dim: int | None
     """Dimension of the data plate at this site, or None for a global site."""
+    plates: Mapping[int, str] = field(default_factory=dict)
+    """Names of the vectorized plates around the site, by their dimension."""
 
     def log_prob(self, value: Tensor | None = None) -> Tensor:
         """Log density at the site's value (or another), masked but not scaled, in nats, of its batch shape."""
@@ -226,8 +228,9 @@ class _Recorder(Messenger):
         auxiliary, dim = bool(infer.get("is_auxiliary")), data_dim(self.pair, msg)
         if self.detached and self.pair.differentiates:
             value = value.detach()
+        plates = {frame.dim: frame.name for frame in msg["cond_indep_stack"] if frame.dim is not None}
         self.sites.visited[name] = Site(
-            name, msg["fn"], value, msg["is_observed"], auxiliary, msg["scale"], msg["mask"], dim
+            name, msg["fn"], value, msg["is_observed"], auxiliary, msg["scale"], msg["mask"], dim, plates
         )
 
 

@@ -71,6 +71,8 @@ class Structure:
     """Why particles must be run one after the other, or None where they run together."""
     rows: int | None = None
     """Number of data of the only batches of which this is true, or None where it is true of any number."""
+    independent: frozenset[str] = frozenset()
+    """Plates in which a draw without a gradient moves its own cell alone, and nothing that is drawn outside the plate."""
 
     def require_per_datum(self, use: str) -> None:
         """Refuse a pair whose log weight is not a separate one for each datum.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import ConfigurationError
+from pyrogen.programs.run import Site
 
 from ...weights.terms import Weighed, reduce_site
 from .estimator import BoundOfWeights, BoundTask, GradientEstimator, Surrogate
@@ -137,6 +138,9 @@ class ScoreFunction(GradientEstimator):
         if run.score_sites:
             # One signal for all sites: a running average must not have seen the weight that it is subtracted from.
             baseline = self.baseline or (LeaveOneOut() if task.objective.particles > 1 else RunningAverage())
+            if task.structure.independent and task.objective.order == 1.0:
+                term, state = _by_cells(task, run, baseline, shared=log_weight.dim() == 1)
+                return Surrogate(task.total(bound, run) + (term - term.detach()), run, state)
             signal, state = baseline.signal(log_weight.detach(), task.objective, state)
             term = (signal * _log_prob(run, log_weight.dim(), task.structure.nesting)).sum(0)  # (data,) or ()
             bound = bound + (term - term.detach())
@@ -151,6 +155,41 @@ class ScoreFunction(GradientEstimator):
         run = task.weigh(guide=guide)
         run.score_sites = [site for site in guide.visited.values() if not site.observed]
         return run
+
+
+def _by_cells(task: BoundTask, run: Weighed, baseline: Baseline, *, shared: bool) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """The score term of an ELBO, (), where a draw answers for its own cell of independent plates, and what is carried on.
+
+    What other cells add to the log weight is no consequence of the draw, so that leaving it out changes no mean.
+
+    Reference:
+        Schulman, Heess, Weber & Abbeel 2015, Gradient Estimation Using Stochastic Computation Graphs,
+        https://arxiv.org/abs/1506.05254
+    """
+    nesting = task.structure.nesting
+    own = set(task.structure.independent) | (set() if shared else {task.pair.data_plate})
+    groups: dict[tuple[tuple[int, str], ...], list[Site]] = {}
+    for site in run.score_sites:
+        kept = tuple(sorted((dim, plate) for dim, plate in site.plates.items() if plate in own))
+        groups.setdefault(kept, []).append(site)
+    total, state = run.cells[0][1].new_zeros(()), dict(task.state)
+    for kept, sites in groups.items():
+        cells = dict(kept)
+        weight = total.new_zeros(())
+        for site, value, divergence in run.cells:
+            value = -task.beta * value if divergence else value
+            value = value.detach() * (run.scale if site.dim is not None else 1.0)
+            value = value.reshape((1,) * (nesting + 1 - value.dim()) + value.shape)  # (particles or 1, plates...)
+            summed = [dim for dim in range(-nesting, 0) if dim not in cells or site.plates.get(dim) != cells[dim]]
+            weight = weight + (value.sum(summed, keepdim=True) if summed else value)
+        prefix = "/".join(plate for _, plate in kept) + ":"
+        before = {name.removeprefix(prefix): value for name, value in task.state.items() if name.startswith(prefix)}
+        weight = weight.expand(task.objective.particles, *weight.shape[1:])
+        signal, after = baseline.signal(weight, task.objective, before)
+        state |= {prefix + name: value for name, value in after.items()}
+        for site in sites:
+            total = total + (signal * site.log_prob()).sum()
+    return total, state
 
 
 def _log_prob(run: Weighed, dims: int, nesting: int) -> Tensor:
