@@ -58,7 +58,10 @@ def run_of_part(pair: Program, batch: Batch, nesting: int, guide: Any, model: An
         for name, site in samples(trace)
         if not site["infer"].get("_deterministic")
     }
-    seen_twice = [log_probs(pair, part, nesting, values) for _ in range(2)]
+    try:
+        seen_twice = [log_probs(pair, part, nesting, values) for _ in range(2)]
+    except Exception:  # a guide may be able to score its own draws alone, as a flow without an inverse
+        return True, None
     for key, (dim, once) in seen_twice[0].items():
         if key not in seen_twice[1]:
             raise faults.SITES_VARY.error(f"site '{key[1]}' comes and goes from run to run of the {key[0]}", site=key[1])
