@@ -11,6 +11,7 @@ from pyro.distributions import Delta
 from torch import Tensor
 
 from ..batch import Batch, arguments, index, length
+from ..errors import PyrogenError
 from . import faults
 from .program import Program
 from .run import Sites, run_guide, run_model
@@ -60,6 +61,8 @@ def run_of_part(pair: Program, batch: Batch, nesting: int, guide: Any, model: An
     }
     try:
         seen_twice = [log_probs(pair, part, nesting, values) for _ in range(2)]
+    except PyrogenError:
+        raise
     except Exception:  # a guide may be able to score its own draws alone, as a flow without an inverse
         return True, None
     for key, (dim, once) in seen_twice[0].items():
@@ -101,62 +104,6 @@ def vectorization_failure(pair: Program, batch: Batch, nesting: int, seen: Any) 
         return _difference(lambda given: [run(given, indices=indices, draw=True)], [prior], count, nesting)
     except Exception:  # a prior that cannot be drawn from, or draws that the model cannot bear
         return None
-
-
-def independent_plates(pair: Program, batch: Batch, nesting: int) -> frozenset[str]:
-    """Plates whose cells are independent of each other, given what lies outside, which does not follow from them either.
-
-    In such a plate a draw's score needs the log densities of its own cell and of what lies outside alone. Looked at where a
-    draw carries no gradient: half of the cells get other values of the latents, and the other half must not notice.
-    """
-    args, kwargs = arguments(batch)
-
-    def run(given: Mapping[str, Tensor], indices: Mapping[str, Tensor]) -> tuple[Sites, Sites]:
-        guide = run_guide(pair, args, kwargs, nesting=nesting, given=given, indices=indices)
-        rows = {**indices, **guide.indices}
-        return guide, run_model(pair, args, kwargs, {**given, **guide.latents()}, indices=rows, nesting=nesting)
-
-    first = run({}, {})
-    scored = [site for site in first[0].visited.values() if not site.observed and not getattr(site.fn, "has_rsample", False)]
-    shared = any(site.dim is None for site in first[0].visited.values() if not site.observed)
-    plates = {name: dim for site in scored for dim, name in site.plates.items() if shared or name != pair.data_plate}
-    if not plates:  # a datum's own log weight moves with its draws, and no other does
-        return frozenset()
-    indices = {**first[1].indices, **first[0].indices}
-    values = first[0].latents()
-    others = run_guide(pair, args, kwargs, nesting=nesting, indices=indices).latents()
-
-    def noticed(plate: str, dim: int, swapped: Tensor) -> bool | None:
-        """Whether anything else changes with these cells; None where their values are the same by chance."""
-        mixed = dict(values)
-        for name, site in first[0].visited.items():
-            if not site.observed and site.plates.get(dim) == plate:
-                cells = swapped.reshape(-1, *(1,) * (site.fn.event_dim - dim - 1))
-                mixed[name] = torch.where(cells, others[name], values[name])
-        if all(torch.equal(mixed[name], values[name]) for name in values):
-            return None
-        for role, (before, after) in enumerate(zip(first, run(mixed, indices), strict=True)):
-            for name, site in before.visited.items():
-                inside = site.plates.get(dim) == plate
-                if role == 1 and not inside:
-                    continue
-                once, again = (sites.fn.log_prob(values.get(name, sites.value)) for sites in (site, after.visited[name]))
-                if inside:
-                    keep = (~swapped).nonzero()[:, 0]
-                    once, again = (shown.index_select(dim, keep) for shown in (once, again))
-                if not close(once, again):
-                    return True
-        return False
-
-    found = set()
-    for plate, dim in plates.items():
-        size = max(site.fn.batch_shape[dim] for site in scored if site.plates.get(dim) == plate)
-        cells = torch.arange(size, device=next(iter(values.values())).device)
-        halves = [half for half in (cells % 2 == 0, cells < size // 2, cells // 2 % 2 == 0) if not bool(half.all())]
-        verdicts = [noticed(plate, dim, half) for half in halves]
-        if any(verdict is False for verdict in verdicts) and not any(verdicts):
-            found.add(plate)
-    return frozenset(found)
 
 
 def log_probs(

@@ -7,7 +7,7 @@ import torch
 from pyro.infer import TraceEnum_ELBO, config_enumerate
 
 from pyrogen import Pair, check
-from pyrogen.errors import NotPerDatum
+from pyrogen.errors import NotPerDatum, PairError
 from pyrogen.inference import ELBO, Enumeration, ParticleFilter, PyroLoss, compare, fit, joint_evidence
 
 TRANSITION = torch.tensor([[0.2, 0.8], [0.1, 0.9]])
@@ -146,7 +146,38 @@ def test_latents_that_follow_from_enumerated_ones_are_described():
     assert "PG132" in [objection.code for objection in structure.objections]
 
 
-def test_check_says_so_in_one_note():
-    report = check(ClassesByEncoder(), torch.randn(8))
-    assert report.codes() == {"PG132"}
-    assert not [reason for reason in report.skipped.values() if "could not run" in reason]
+class ClassesAndLevel(ClassesByEncoder):
+    """A latent that all data share, and a second plate that the values of k do not reach."""
+
+    def model(self, x):
+        pyro.sample("level", dist.Normal(0.0, 1.0))
+        classes(x)
+        with pyro.plate("rest", 2, dim=-2), pyro.plate("of data", len(x), dim=-1):
+            pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.stack([x, x]))
+
+    def guide(self, x):
+        pyro.sample("level", dist.Normal(0.0, 1.0))
+        super().guide(x)
+
+
+def test_check_says_so_in_notes():
+    for pair, codes in ((ClassesByEncoder(), {"PG132"}), (ClassesAndLevel(), {"PG114", "PG132"})):
+        report = check(pair, torch.randn(8))
+        assert report.codes() == codes
+        assert not [reason for reason in report.skipped.values() if "could not run" in reason]
+
+
+def test_all_plates_are_counted_for_the_enumeration():
+    structure = ClassesAndLevel().structure(torch.randn(8))
+    assert structure.nesting == 2
+    assert "max_plate_nesting=2" in structure.joint_objections[0]
+
+
+def test_other_faults_beside_enumerated_sites_keep_their_names():
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", dist.Categorical(x.new_ones(3)), infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+    with pytest.raises(PairError, match="site 'x' is observed in the guide"):
+        Pair.of(classes, guide).structure(torch.randn(8))

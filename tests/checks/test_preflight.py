@@ -110,18 +110,21 @@ def test_a_loop_over_a_part_of_the_data_is_scaled_as_it_should_be():
 
 
 def test_rules_look_at_the_rows_that_a_loop_drew_first():
-    def guide(x):
-        loc = pyro.param("loc", torch.zeros(()))
-        for row in pyro.plate("data", len(x), subsample_size=2):
-            pyro.sample(f"z{row}", dist.Normal(loc + x[row], 1.0))
-
     def model(x):
+        inner = pyro.plate("inner", 3, subsample_size=2)
         for row in pyro.plate("data", len(x), subsample_size=2):
-            z = pyro.sample(f"z{row}", dist.Normal(0.0, 1.0))
-            pyro.sample(f"x{row}", dist.Normal(z, 1.0), obs=x[row])
+            for column in inner:
+                z = pyro.sample(f"z{row}{column}", dist.Normal(0.0, 1.0))
+                pyro.sample(f"x{row}{column}", dist.Normal(z, 1.0), obs=x[row, column])
 
-    report = check(Pair.of(model, guide), torch.randn(9))
-    assert report.codes() == {"PG113"}
+    def guide(x):
+        loc, inner = pyro.param("loc", torch.zeros(())), pyro.plate("inner", 3, subsample_size=2)
+        for row in pyro.plate("data", len(x), subsample_size=2):
+            for column in inner:
+                pyro.sample(f"z{row}{column}", dist.Normal(loc + x[row, column], 1.0))
+
+    report = check(Pair.of(model, guide), torch.randn(3, 3))
+    assert report.codes() == {"PG113", "PG117"}
     assert not [reason for reason in report.skipped.values() if "could not run" in reason]
 
 
