@@ -73,7 +73,7 @@ class Weighed:
     def add(self, value: Tensor, site: Site, structure: Structure, *, divergence: bool = True) -> None:
         """Add a term of a site's batch shape."""
         (self.divergence if divergence else self.likelihood).add(value, site, structure)
-        if structure.independent:
+        if structure.independent and torch.is_grad_enabled():
             self.cells.append((site, value.float() if value.dtype in _HALF else value, divergence))
 
     def log_weight(self, beta: float | Tensor = 1.0) -> LogTerms:

@@ -19,6 +19,7 @@ from pyrogen.batch import Batch, arguments, index, length
 from pyrogen.errors import PairError
 from pyrogen.pair import Pair
 from pyrogen.programs.faults import PROGRAM_FAILS
+from pyrogen.programs.functional import shake
 from pyrogen.programs.probe import frozen_stay_frozen
 from pyrogen.programs.run import Sites, own_gradients, run_guide, run_model
 from pyrogen.programs.source_lines import LineRecorder, line_of_error
@@ -185,11 +186,8 @@ class Subject:
         return None
 
     def shake_parameters(self) -> None:
-        """Add a little noise to all parameters: a network that begins with zeros says nothing of its input."""
-        with torch.no_grad():
-            for parameter in self.pair.parameters():
-                if parameter.is_floating_point():
-                    parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        """Add a little noise to all parameters (`pyrogen.programs.functional.shake`)."""
+        shake(self.pair.parameters())
 
     def log_weight(self, guide: Sites, model: Sites) -> Tensor:
         """Sum the model's log densities less the guide's over all sites, in nats: a scalar with a gradient."""

@@ -1,14 +1,15 @@
-"""A module that holds other tensors for a while, so that it is neither copied nor changed."""
+"""Other values of parameters for a while: other tensors held in their place, or noise that is taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["holding"]
+__all__ = ["holding", "shake", "shaken"]
 
 
 @contextmanager
@@ -47,3 +48,24 @@ def holding(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
     finally:
         for slots, name, value in places:
             slots[name] = value
+
+
+def shake(parameters: Iterable[Tensor]) -> None:
+    """Add a little noise to parameters: a network that begins with zeros says nothing of its input."""
+    with torch.no_grad():
+        for parameter in parameters:
+            if parameter.is_floating_point():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+
+
+@contextmanager
+def shaken(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """`shake` parameters, and put their values back afterwards."""
+    before = [(parameter, parameter.detach().clone()) for parameter in parameters]
+    try:
+        shake(parameter for parameter, _ in before)
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in before:
+                parameter.copy_(value)

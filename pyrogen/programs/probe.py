@@ -31,6 +31,8 @@ from ..batch import Batch, arguments, index, length
 from ..errors import PairError
 from ..randomness import forked, seed_generators
 from . import faults
+from .functional import shaken
+from .independence import independent_plates
 from .matching import check_draws, check_latent_shapes, check_shapes, check_sites, check_sizeless_plate, check_support, grey
 from .program import Program
 from .pyro_errors import fault_and_site
@@ -39,7 +41,7 @@ from .run import forget_plates, own_gradients, run_guide
 from .source_lines import LineRecorder, line_of_error, program_line
 from .structure import Objection, Structure, evaluation_mode
 from .traces import data_dim, frames, innermost, is_sizeless, is_subsample, mask_of, samples
-from .vectorization import independent_plates, run_of_part, vectorization_failure
+from .vectorization import run_of_part, vectorization_failure
 
 __all__ = ["frozen_stay_frozen", "probe"]
 
@@ -70,7 +72,8 @@ def probe(pair: Program, batch: Batch) -> Structure:
         try:
             probed, guide, model = _first_run(pair, batch)
         except PairError as error:
-            if (enumerated := _enumerated_traces(pair, batch)) is None:
+            # Not what is refused without a program having raised, such as a site that the guide observes.
+            if error.__cause__ is None or (enumerated := _enumerated_traces(pair, batch)) is None:
                 raise
             return _describe_enumerated(pair, length(batch), *enumerated, error)
         check_sites(pair, guide, model)
@@ -87,7 +90,9 @@ def probe(pair: Program, batch: Batch) -> Structure:
         points = _point_masses(pair, probed, nesting, guide, model)
         independent: frozenset[str] = frozenset()
         if any(not getattr(site["fn"], "has_rsample", False) for _, site in samples(guide)):
-            with suppress(Exception):  # whatever the programs raise on values that are not their own
+            parameters = {id(value): value for _, value in pyro.get_param_store().named_parameters()}
+            parameters |= {id(value): value for value in pair.parameters()}
+            with suppress(Exception), shaken(parameters.values()):  # whatever the programs raise on values not their own
                 independent = independent_plates(pair, compared if loop is None else probed, nesting)
     structure = _describe(pair, length(probed), guide, model, nesting, amortized, loop, entangled, points)
     return replace(structure, independent=independent)

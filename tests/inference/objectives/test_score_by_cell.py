@@ -13,6 +13,7 @@ from pyro.infer import Trace_ELBO
 from pyrogen.batch import arguments
 from pyrogen.inference import ELBO, ScoreFunction, fit
 from pyrogen.inference.objectives.gradients.score_function import LeaveOneOut, NoBaseline, RunningAverage
+from pyrogen.inference.weights.divergence import kl_divergence
 from pyrogen.pair import Pair
 from pyrogen.programs.run import run_guide, run_model
 
@@ -84,17 +85,13 @@ class Shared(Bits):
             bits("z", self.w[0] + self.w[1] * x + self.w[3] * top)
 
 
-class Chain(Bits):
+class Chain(Independent):
     """A cell's likelihood depends on the bit of the cell before."""
 
     def model(self, x):
         with data(x), inner(x):
             z = bits("z", 0 * x)
             observe(x, 2 * z + 3 * z.roll(1, -1))
-
-    def guide(self, x):
-        with data(x), inner(x):
-            bits("z", self.w[0] + self.w[1] * x)
 
 
 class Upwards(Bits):
@@ -141,6 +138,66 @@ def test_only_plates_whose_cells_do_not_meet_are_independent(pair, plates):
     for seed in range(3):
         torch.manual_seed(seed)
         assert pair().structure(torch.randn(5, 4, dtype=torch.float64)).independent == plates
+
+
+@pytest.mark.parametrize("shift", [1, -1, 2, -2, 4, -5])
+def test_a_coupling_of_any_distance_and_direction_is_seen(shift):
+    class Shifted(Independent):
+        def model(self, x):
+            with data(x), inner(x):
+                z = bits("z", 0 * x)
+                padded = torch.nn.functional.pad(z, (max(shift, 0), max(-shift, 0)))
+                observe(x, 2 * z + (padded[:, : x.shape[1]] if shift > 0 else padded[:, -x.shape[1] :]))
+
+    torch.manual_seed(0)
+    assert Shifted().structure(torch.randn(5, 12, dtype=torch.float64)).independent == set()
+
+
+def test_a_latent_whose_values_never_differ_leaves_its_plate_out():
+    class Certain(Chain):
+        def model(self, x):
+            with data(x), inner(x):
+                observe(x, 3 * bits("z", 0 * x + 200).roll(1, -1))
+
+        def guide(self, x):
+            with data(x), inner(x):
+                bits("z", 0 * x + 200)
+
+    assert Certain().structure(torch.randn(5, 4, dtype=torch.float64)).independent == set()
+
+
+def test_the_divergence_of_several_particles_from_a_prior_without_them():
+    logits = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0))
+    posterior, prior = dist.Bernoulli(logits=logits), dist.Bernoulli(logits=torch.zeros(2, 4))
+    p = posterior.probs
+    expected = p * (2 * p).log() + (1 - p) * (2 - 2 * p).log()
+    torch.testing.assert_close(kl_divergence(posterior, prior), expected)
+
+
+class ZeroAtFirst(Upwards):
+    """As `Upwards`, by a parameter that begins at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.zeros_like(self.w))
+
+
+def of_statements():
+    def guide(x):
+        coupling = pyro.param("coupling", torch.zeros((), dtype=torch.float64))
+        with data(x):
+            with inner(x):
+                z = bits("z", x)
+            bits("top", coupling * z.sum(-1, keepdim=True))
+
+    return Pair.of(lambda x: Upwards.model(None, x), guide)
+
+
+@pytest.mark.parametrize("pair", [ZeroAtFirst, of_statements])
+def test_a_coupling_that_begins_at_zero_is_seen(pair):
+    pair = pair()
+    assert pair.structure(torch.randn(5, 4, dtype=torch.float64)).independent == set()
+    assert all(bool((value == 0).all()) for value in pair.parameters())  # they are put back
 
 
 def exact(pair, x):
